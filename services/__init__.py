@@ -1,0 +1,1 @@
+"""Grantgate's services, which know each other only through `shared`."""

@@ -1,0 +1,165 @@
+"""The HTTP plumbing every service has: readiness, metrics, and a listening socket."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import prometheus_client
+import structlog
+from aiohttp import http_parser, web
+
+from shared.listening import stop_accepting
+
+log = structlog.get_logger()
+
+KEEPALIVE_S = 75.0
+"""How long an idle or half-opened connection lives. AppRunner's own default is over an hour."""
+
+
+def refuse_without_c_parser() -> None:
+    """Raise RuntimeError unless aiohttp's C parser (llhttp) is in use.
+
+    The pure-Python parser has had request-smuggling advisories of its own.
+    """
+    module = http_parser.HttpRequestParser.__module__
+    if module != "aiohttp._http_parser":
+        msg = f"aiohttp's C HTTP parser is missing (found {module}): install a binary wheel"
+        raise RuntimeError(msg)
+
+
+class Readiness:
+    """Named conditions; the service is ready when every one of them holds."""
+
+    def __init__(self, *parts: str) -> None:
+        """Begin with every part unmet."""
+        self._parts: dict[str, str] = dict.fromkeys(parts, "starting")
+
+    def set(self, part: str, ok: bool, why: str = "not ready") -> None:
+        """Record one part; a change is logged once, repeats are not."""
+        now = "" if ok else why
+        if self._parts.get(part) == now:
+            return
+        self._parts[part] = now
+        log.info("readiness", part=part, ready=ok, why=now or None)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every part holds."""
+        return not any(self._parts.values())
+
+    def parts(self) -> dict[str, str]:
+        """Each part with "ok" or what it lacks."""
+        return {part: why or "ok" for part, why in self._parts.items()}
+
+
+def internal_routes(
+    readiness: Readiness, refresh: Callable[[], None] = lambda: None
+) -> list[web.RouteDef]:
+    """`/livez`, `/readyz` and `/metrics`; `refresh` runs before each metrics answer."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        status = HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        body = {"ready": readiness.is_ready, "parts": readiness.parts()}
+        return web.json_response(body, status=status)
+
+    async def metrics(_: web.Request) -> web.Response:
+        refresh()
+        return web.Response(
+            body=prometheus_client.generate_latest(),
+            headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},
+        )
+
+    return [
+        web.get("/livez", livez),
+        web.get("/readyz", readyz),
+        web.get("/metrics", metrics),
+    ]
+
+
+def error_body(message: str, type_: str, param: str | None, status: int) -> bytes:
+    """OpenAI's error envelope with LiteLLM's values: `code` is the status as a string."""
+    error = {"message": message, "type": type_, "param": param, "code": str(status)}
+    return json.dumps({"error": error}).encode()
+
+
+IDLE_GRACE_S = 0.5
+"""How long a stopping server leaves idle connections open, so that the next request on each is
+answered, with word that it was the last, instead of meeting a connection that just closed."""
+
+
+class Port:
+    """An open port. `number` is where; `close` may be called before the block ends."""
+
+    def __init__(self, number: int, server: asyncio.Server, runner: web.BaseRunner) -> None:
+        """Belong to `server`, whose connections are `runner`'s."""
+        self.number = number
+        self._server = server
+        self._runner = runner
+        self.is_closing = False
+
+    async def close(self) -> None:
+        """Accept nothing more; what is in flight ends, or is cut off after the drain limit."""
+        if self.is_closing:
+            return
+        self.is_closing = True
+        await stop_accepting(self._server)
+        await until_none(self._runner.server, IDLE_GRACE_S)
+        await self._runner.cleanup()
+
+
+async def until_none(server: web.Server | None, limit_s: float) -> None:
+    """Return when `server` has no connection, or after `limit_s` seconds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + limit_s
+    while server is not None and server.connections and loop.time() < end:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def listen(
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    what: str = "http",
+    reuse_port: bool = False,
+    drain_s: float = 5.0,
+) -> AsyncIterator[Port]:
+    """Serve on host:port (0 picks one) and drain on the way out, for `drain_s` seconds at most."""
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,  # a compressed body is refused, so it need not be unpacked
+        handler_cancellation=True,
+        keepalive_timeout=KEEPALIVE_S,
+        shutdown_timeout=drain_s,
+    )
+    opened: list[Port] = []
+
+    async def say_when_last(_: web.Request, response: web.StreamResponse) -> None:
+        if opened and opened[0].is_closing:
+            response.force_close()
+
+    app.on_response_prepare.append(say_when_last)
+    await runner.setup()
+    try:
+        connections = runner.server
+        if connections is None:
+            msg = "a runner that was set up has a server"
+            raise RuntimeError(msg)
+        server = await asyncio.get_running_loop().create_server(
+            connections, host, port, reuse_port=reuse_port or None
+        )
+        opened.append(Port(server.sockets[0].getsockname()[1], server, runner))
+        log.info("listening", what=what, host=host, port=opened[0].number)
+        try:
+            yield opened[0]
+        finally:
+            await opened[0].close()
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,81 @@
+"""Listening sockets that can be closed without losing a connection.
+
+What a client has connected but the process has not yet accepted dies with its listener, also
+where another process listens on the same port (SO_REUSEPORT): the kernel does not move it. So a
+listener first stops taking part (new SYNs are dropped, which their senders repeat a second later,
+to whoever listens then), accepts what is there, and only then closes.
+"""
+
+import asyncio
+import ctypes
+import os
+import select
+import socket
+import struct
+import sys
+from contextlib import suppress
+
+_SO_ATTACH_FILTER = 26
+_HANDSHAKES_S = 0.05
+"""How long a handshake that has begun may still take to complete. On a longer way than that, a
+load balancer that heeds readiness (and `drain_delay_s`) has to see to it."""
+
+_LOOK_S = 0.005
+_WITHIN_S = 2.0
+
+
+def _instruction(code: int, if_true: int, if_false: int, k: int) -> bytes:
+    return struct.pack("HBBI", code, if_true, if_false, k)
+
+
+_DROP_SYN = b"".join(
+    (
+        _instruction(0x30, 0, 0, 13),  # load the byte of TCP's flags
+        _instruction(0x54, 0, 0, 0x12),  # of them, SYN and ACK
+        _instruction(0x15, 0, 1, 0x02),  # a SYN that is no SYN-ACK:
+        _instruction(0x06, 0, 0, 0),  # drop it
+        _instruction(0x06, 0, 0, 0xFFFFFFFF),  # else take it whole
+    )
+)
+
+
+def _shun(listener: socket.socket) -> None:
+    """Have the kernel ignore whoever begins to connect to `listener`; elsewhere than on Linux, no.
+
+    Connections that were made inherit the filter, which lets all of theirs pass.
+    """
+    if sys.platform != "linux":
+        return
+    program = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
+    count = len(_DROP_SYN) // 8
+    with suppress(OSError):
+        listener.setsockopt(
+            socket.SOL_SOCKET,
+            _SO_ATTACH_FILTER,
+            struct.pack("HP", count, ctypes.addressof(program)),
+        )
+
+
+async def stop_accepting(server: asyncio.Server) -> None:
+    """Close the listeners of `server`, with every connection made to them accepted before."""
+    # The event loop owns the sockets and shows them only in part; a second handle shows all.
+    listeners = [socket.socket(fileno=os.dup(sock.fileno())) for sock in server.sockets]
+    try:
+        for listener in listeners:
+            _shun(listener)
+        await asyncio.sleep(_HANDSHAKES_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WITHIN_S):
+                while _has_waiting(listeners):  # noqa: ASYNC110 - the loop takes them
+                    await asyncio.sleep(_LOOK_S)
+    finally:
+        server.close()
+        for listener in listeners:
+            listener.close()
+
+
+def _has_waiting(listeners: list[socket.socket]) -> bool:
+    poll = select.poll()
+    for listener in listeners:
+        poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))
