@@ -1,0 +1,1 @@
+"""The decisions: holds the grant table in memory and answers `policy.decide`."""

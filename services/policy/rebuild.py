@@ -1,0 +1,127 @@
+"""A table built beside the one in use, from the best snapshot there is; swapped in when done."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+import structlog
+from prometheus_client import Counter
+
+from services.policy.own_copy import OwnCopy
+from services.policy.sources import Bucket, KeysOverHttp, Unreachable
+from services.policy.table import GrantTable
+from shared import snapshots, subjects
+from shared.bus import BusUnavailable, ChangeStream
+from shared.changes import Unreadable, decode_change, decode_mutations
+from shared.replication import Epoch
+from shared.snapshots import BadSnapshot, Manifest
+
+log = structlog.get_logger()
+
+BUILT = Counter("policy_tables_built", "Tables built from a whole copy", ["source"])
+
+
+class NothingToStartFrom(Exception):
+    """The stream does not go back to the first change, and no snapshot could be had."""
+
+
+class Rebuilder:
+    """Knows the places a whole table may come from, in the order in which they are tried."""
+
+    def __init__(
+        self,
+        stream: ChangeStream,
+        bucket: Bucket | None = None,
+        copy: OwnCopy | None = None,
+        keys: KeysOverHttp | None = None,
+    ) -> None:
+        """Build for `stream`; a place that is None is not tried."""
+        self._stream = stream
+        self._bucket = bucket
+        self._copy = copy
+        self.keys = keys
+
+    async def build(self, epoch: Epoch) -> GrantTable:
+        """A table at the newest snapshot that the stream goes on from.
+
+        Raises NothingToStartFrom, BusUnavailable.
+        """
+        try:
+            built = await self._from_snapshots(epoch) or await self._from_keys(epoch)
+        except Unreadable as error:
+            msg = "the snapshots hold records that this version cannot even name"
+            raise NothingToStartFrom(msg) from error
+        if built is not None:
+            return built
+        if epoch.first_rev <= 1:
+            return GrantTable()
+        msg = f"the stream begins at revision {epoch.first_rev}, and there is no snapshot of it"
+        raise NothingToStartFrom(msg)
+
+    async def _from_snapshots(self, epoch: Epoch) -> GrantTable | None:
+        offers: list[tuple[Manifest, str]] = []
+        if self._copy is not None and (own := await self._copy.manifest()) is not None:
+            offers.append((own, "disk"))
+        if self._bucket is not None:
+            try:
+                offers += [(manifest, "bus") for manifest in (await self._bucket.index()).snapshots]
+            except (BusUnavailable, BadSnapshot) as problem:
+                log.warning("snapshots_unreadable", why=str(problem))
+        # Newest first; of the same revision the one on disk, which costs the bus nothing.
+        for manifest, source in sorted(offers, key=lambda offer: -offer[0].rev):
+            if not await self._joins(manifest, epoch):
+                continue
+            try:
+                async with aclosing(self._chunks(manifest, source)) as chunks:
+                    return await _filled(manifest, chunks, source)
+            except (BadSnapshot, BusUnavailable, OSError) as problem:
+                log.warning("snapshot_ignored", source=source, why=str(problem))
+        return None
+
+    async def _chunks(self, manifest: Manifest, source: str) -> AsyncGenerator[bytes, None]:
+        if source == "disk" and self._copy is not None:
+            chunks = self._copy.chunks()
+        elif self._bucket is not None:
+            chunks = self._bucket.chunks(manifest)
+        else:
+            return
+        async for chunk in chunks:
+            yield chunk
+
+    async def _from_keys(self, epoch: Epoch) -> GrantTable | None:
+        # A stream that holds every change needs no help of keys.
+        if self.keys is None or epoch.first_rev <= 1:
+            return None
+        try:
+            async with self.keys.snapshot() as (manifest, chunks):
+                if await self._joins(manifest, epoch):
+                    return await _filled(manifest, chunks, "keys")
+        except (BadSnapshot, Unreachable) as problem:
+            log.warning("snapshot_ignored", source="keys", why=str(problem))
+        return None
+
+    async def _joins(self, manifest: Manifest, epoch: Epoch) -> bool:
+        """Whether the stream holds the very change the snapshot is as of: one history."""
+        if manifest.rev < epoch.first_rev:
+            return False
+        stored = await self._stream.last(subjects.change(manifest.rev))
+        return stored is not None and decode_change(stored[1]).chain == manifest.chain
+
+
+async def _filled(manifest: Manifest, chunks: AsyncIterator[bytes], source: str) -> GrantTable:
+    """A table of a snapshot's chunks, each checked. Raises BadSnapshot, Unreadable."""
+    table = GrantTable()
+    number = 0
+    async for chunk in chunks:
+        snapshots.check(manifest, number, chunk)
+        mutations, unreadable = decode_mutations(chunk)
+        table.fill(mutations, unreadable)
+        number += 1
+        await asyncio.sleep(0)  # the table in use goes on answering
+    if number != len(manifest.chunks):
+        msg = f"{len(manifest.chunks) - number} chunks are missing"
+        raise BadSnapshot(msg)
+    table.begin_at(manifest.rev, manifest.chain)
+    BUILT.labels(source).inc()
+    log.info("table_built", source=source, revision=manifest.rev, records=manifest.records)
+    return table
