@@ -1,0 +1,1 @@
+"""The control plane: owns the records, the change log in MongoDB and its publication."""

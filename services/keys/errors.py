@@ -1,0 +1,85 @@
+"""Why a management call is not carried out, told apart by what its caller can do about it."""
+
+import msgspec
+
+
+class ManagementError(Exception):
+    """A call that was not carried out. Its text is for the caller; it never holds a secret."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        """Say what is wrong and, when one field is at fault, which."""
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class InvalidRequest(ManagementError):
+    """Something the caller sent cannot be: change it."""
+
+
+class AlreadyTaken(ManagementError):
+    """A name or id is in use: choose another."""
+
+
+class Conflict(ManagementError):
+    """What is asked contradicts what was done before under the same name."""
+
+
+class Forbidden(ManagementError):
+    """The caller may make such calls, but not this one."""
+
+
+class UnknownKey(ManagementError):
+    """The key that calls is not known."""
+
+
+class MayNotCall(ManagementError):
+    """The caller is known, and may not make such calls at all."""
+
+
+class NotPermitted(ManagementError):
+    """A member of a team lacks the team's permission for this call."""
+
+
+class NotFound(ManagementError):
+    """The record named does not exist (any more)."""
+
+
+class TooLarge(ManagementError):
+    """The request, or the change it would make, is above its limit: make it smaller."""
+
+    def __init__(self, limit: int) -> None:
+        """Give the limit in bytes."""
+        super().__init__(f"The request, or the change it would make, is larger than {limit} bytes")
+
+
+class Mismatch(ManagementError):
+    """The same idempotency key with another body: one of the two calls is a mistake."""
+
+
+class FieldProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """One field of the wrong type or missing, in pydantic's words as LiteLLM's clients know them.
+
+    `loc` begins with `body` or `query`; numbers in it are positions in a list.
+    """
+
+    type: str
+    loc: tuple[str | int, ...]
+    msg: str
+
+
+class WrongFields(ManagementError):
+    """Fields are missing or of the wrong type: change them."""
+
+    def __init__(self, *problems: FieldProblem) -> None:
+        """List the fields."""
+        super().__init__("; ".join(f"{'.'.join(map(str, p.loc))}: {p.msg}" for p in problems))
+        self.problems = problems
+
+
+class Unavailable(ManagementError):
+    """The log of changes cannot be reached or trusted: nothing is known, try again."""
+
+    def __init__(self, why: str = "the change log cannot be reached; try again") -> None:
+        """Say why, for the caller."""
+        super().__init__(f"Service Unavailable: {why}")

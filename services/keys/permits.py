@@ -1,0 +1,214 @@
+"""Which records a caller's call may be about, and what may be put into a key by whom."""
+
+from msgspec import UNSET
+
+from services.keys.callers import Caller, is_member, leads
+from services.keys.errors import Forbidden, NotPermitted
+from services.keys.giving import NO_LIST, effective, excess, names_something
+from services.keys.records import KeyRecord
+from services.keys.requests import KeyFields
+from services.keys.roles import Scope
+from services.keys.state import State
+
+BUDGET_FIELDS = (
+    "spend",
+    "max_budget",
+    "soft_budget",
+    "budget_duration",
+    "budget_id",
+    "budget_limits",
+    "model_max_budget",
+    "temp_budget_increase",
+    "temp_budget_expiry",
+)
+"""What of an existing key only an admin may change."""
+
+DEFAULT_PERMISSIONS = ("/key/info", "/key/health")
+"""What every member of a team may do."""
+
+_ASSIGN_GROUPS = "/key/access_group_assignment"
+
+
+def permissions_of(state: State, team_id: str) -> frozenset[str]:
+    """What the members of a team may do with its keys."""
+    team = state.teams.get(team_id)
+    given = () if team is None else (team.details.team_member_permissions or ())
+    return frozenset((*DEFAULT_PERMISSIONS, *given))
+
+
+def may_see_key(state: State, caller: Caller, key: KeyRecord) -> bool:
+    """Whether a caller may be shown a key."""
+    scopes, grant = caller.scopes, key.grant
+    return (
+        Scope.ANY in scopes
+        or (caller.key is not None and caller.key.grant.id == grant.id)
+        or (Scope.OWN in scopes and caller.user_id is not None and grant.user_id == caller.user_id)
+        or (Scope.LED in scopes and leads(state, caller.user_id, grant.team_id))
+        or (Scope.MEMBER in scopes and is_member(state, caller.user_id, grant.team_id))
+    )
+
+
+def check_may_see_key(state: State, caller: Caller, key: KeyRecord) -> None:
+    """Raise Forbidden when a caller may not be shown a key."""
+    if not may_see_key(state, caller, key):
+        msg = "You are not allowed to access this key's info."
+        raise Forbidden(msg, "key")
+
+
+def check_key(state: State, caller: Caller, key: KeyRecord) -> None:
+    """Raise Forbidden or NotPermitted unless the call may be about this key as it is."""
+    check_place(state, caller, key.grant.user_id, key.grant.team_id)
+
+
+def check_place(state: State, caller: Caller, user_id: str | None, team_id: str | None) -> None:
+    """Raise Forbidden or NotPermitted unless the call may be about a key of this user and team."""
+    if Scope.ANY in caller.scopes:
+        return
+    if Scope.LED in caller.scopes and leads(state, caller.user_id, team_id):
+        return
+    is_own = caller.user_id is not None and user_id == caller.user_id
+    if team_id is None:
+        if is_own and Scope.OWN in caller.scopes:
+            return
+    elif is_own and Scope.PERMITTED in caller.scopes and is_member(state, user_id, team_id):
+        permission = caller.call.partition(" ")[2].replace("{key}", "{key_id}")
+        if permission in permissions_of(state, team_id):
+            return
+        msg = (
+            f"Team member does not have permissions for endpoint: {permission}."
+            f" Team={team_id}. An admin of the team can give it."
+        )
+        raise NotPermitted(msg)
+    msg = (
+        "This key is neither your own nor of a team you administer:"
+        f" your user_id={caller.user_id}, the key's user_id={user_id}, team_id={team_id}"
+    )
+    raise Forbidden(msg, "user_id" if user_id is not None and not is_own else "key")
+
+
+def check_patch(
+    state: State, caller: Caller, old: KeyRecord | None, new: KeyRecord, request: KeyFields
+) -> None:
+    """Raise Forbidden when a caller who is no admin puts into a key what only an admin may.
+
+    `old` is None for a new key. Every restriction on the calling key holds for the keys it
+    makes: its routes, its list, and its team's when that is another.
+    """
+    if caller.is_admin:
+        return
+    _check_owner(state, caller, old, new)
+    _check_fields(state, caller, old, new, request)
+    _check_routes(caller, old, new)
+    _check_models(state, caller, new)
+
+
+def _check_owner(state: State, caller: Caller, old: KeyRecord | None, new: KeyRecord) -> None:
+    user_id, team_id = new.grant.user_id, new.grant.team_id
+    if old is not None and old.grant.team_id is not None and team_id != old.grant.team_id:
+        msg = "team_id: only a proxy admin takes a key out of its team"
+        raise Forbidden(msg, "team_id")
+    kept = old is not None and old.grant.user_id == user_id
+    if kept or user_id in (None, caller.user_id) or is_member(state, user_id, team_id):
+        return
+    msg = f"user_id: {user_id!r} is neither you nor a member of the key's team"
+    raise Forbidden(msg, "user_id")
+
+
+def _check_fields(
+    state: State, caller: Caller, old: KeyRecord | None, new: KeyRecord, request: KeyFields
+) -> None:
+    if old is not None:
+        is_leader = leads(state, caller.user_id, old.grant.team_id)
+        if new.grant.blocked != old.grant.blocked and not is_leader:
+            msg = "blocked: only an admin of the proxy or of the key's team changes it"
+            raise Forbidden(msg, "blocked")
+        for field in BUDGET_FIELDS:
+            was = getattr(old.details, field)
+            if getattr(request, field) is not UNSET and getattr(new.details, field) != was:
+                msg = f"{field}: only a proxy admin changes it"
+                raise Forbidden(msg, field)
+    had = () if old is None else old.grant.groups
+    if any(group not in had for group in new.grant.groups):
+        team_id = new.grant.team_id
+        permitted = team_id is not None and _ASSIGN_GROUPS in permissions_of(state, team_id)
+        if not permitted and not leads(state, caller.user_id, team_id):
+            msg = f"access_group_ids: needs the team's permission {_ASSIGN_GROUPS}"
+            raise Forbidden(msg, "access_group_ids")
+
+
+def _check_routes(caller: Caller, old: KeyRecord | None, new: KeyRecord) -> None:
+    routes = new.grant.allowed_routes
+    if old is not None and routes == old.grant.allowed_routes:
+        return
+    # A key type stands for routes and only narrows a new key; other routes are an admin's.
+    if old is not None or (routes and new.details.key_type == "default"):
+        msg = "allowed_routes and key_type: only a proxy admin sets or changes them"
+        raise Forbidden(msg, "allowed_routes")
+    own = () if caller.key is None else caller.key.grant.allowed_routes
+    if own and (not routes or not frozenset(routes) <= frozenset(own)):
+        msg = f"allowed_routes: the calling key has no others than {list(own)}; send some of these"
+        raise Forbidden(msg, "allowed_routes")
+
+
+def _check_models(state: State, caller: Caller, new: KeyRecord) -> None:
+    """The subset check: what is given must be within every list of the maker."""
+    team = None if new.grant.team_id is None else state.teams.get(new.grant.team_id)
+    of_team = () if team is None else effective(state, team.grant.models, team.grant.groups)
+    wanted = effective(state, new.grant.models, new.grant.groups)
+    if "all-team-models" in wanted and team is not None:
+        others = [e for e in wanted if e != "all-team-models"]
+        if not names_something(of_team):
+            others = [e for e in others if e.startswith("!")]
+        wanted = (*others, *of_team)
+    limits = _lists_of_caller(state, caller, new.grant.team_id)
+    if names_something(wanted):
+        # An empty list need not be within these: they bind the key whenever it is used.
+        if team is not None:
+            limits.append(("the team", of_team))
+            member = team.grant.member_models.get(new.grant.user_id or "")
+            if member is not None:
+                limits.append(("the member", member))
+        elif caller.user_id is not None and caller.user_id in state.users:
+            limits.append(("you", state.users[caller.user_id].grant.models))
+    for whose, limit in limits:
+        entry = excess(state.catalogue, wanted, limit)
+        if entry is not None:
+            what = "an empty list" if entry == NO_LIST else repr(entry)
+            msg = f"models: {what} allows more than {whose} may give: {list(limit)[:20]}"
+            raise Forbidden(msg, "models")
+
+
+def _lists_of_caller(
+    state: State, caller: Caller, team_id: str | None
+) -> list[tuple[str, tuple[str, ...]]]:
+    """What binds the calling key itself, but for the list of the team it makes a key for."""
+    return [] if caller.key is None else _lists_of(state, caller.key, team_id)
+
+
+def _lists_of(
+    state: State, key: KeyRecord, without: str | None
+) -> list[tuple[str, tuple[str, ...]]]:
+    grant = key.grant
+    team = None if grant.team_id is None else state.teams.get(grant.team_id)
+    own = effective(state, grant.models, grant.groups)
+    if "all-team-models" in own:
+        denials = tuple(e for e in own if e.startswith("!"))
+        own = ("no-default-models",) if team is None else denials
+    limits = [("the calling key", own)]
+    if team is not None and grant.team_id != without:
+        of_team = effective(state, team.grant.models, team.grant.groups)
+        limits.append(("the calling key's team", of_team))
+        member = team.grant.member_models.get(grant.user_id or "")
+        if member is not None:
+            limits.append(("the calling key's user in its team", member))
+    return limits
+
+
+def lists_of_key(state: State, key: KeyRecord) -> list[tuple[str, ...]]:
+    """Every list that binds a key when it is used."""
+    grant = key.grant
+    lists = [entries for _, entries in _lists_of(state, key, None)]
+    user = None if grant.user_id is None else state.users.get(grant.user_id)
+    if grant.team_id is None and user is not None:
+        lists.append(user.grant.models)
+    return lists

@@ -1,0 +1,253 @@
+"""Plans for a team's members: add, change, remove, and what they may do with its keys."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import UNSET
+
+from services.keys.answers import membership_rows, team_row
+from services.keys.callers import role_in
+from services.keys.errors import AlreadyTaken, Forbidden, InvalidRequest, NotFound
+from services.keys.key_management import without_keys
+from services.keys.management import (
+    Answer,
+    Context,
+    Plan,
+    check_id,
+    check_models,
+    check_numbers,
+    find_team,
+    given,
+    sent_fields,
+    unknown_entries,
+)
+from services.keys.permits import DEFAULT_PERMISSIONS
+from services.keys.records import Membership, TeamRecord
+from services.keys.roles import Scope
+from services.keys.state import State, Write
+from services.keys.team_requests import (
+    Member,
+    MemberAdd,
+    MemberBulkAdd,
+    MemberDelete,
+    MemberUpdate,
+    TeamPermissions,
+)
+
+AVAILABLE_PERMISSIONS = (
+    *DEFAULT_PERMISSIONS,
+    "/key/generate",
+    "/key/service-account/generate",
+    "/key/update",
+    "/key/delete",
+    "/key/regenerate",
+    "/key/{key_id}/regenerate",
+    "/key/list",
+    "/key/aliases",
+    "/key/block",
+    "/key/unblock",
+    "/key/bulk_update",
+    "/team/key/bulk_update",
+    "/key/{key_id}/reset_spend",
+    "/key/access_group_assignment",
+)
+"""What a team's members may be permitted: LiteLLM's words."""
+
+_STORED = ("max_budget_in_team", "budget_duration", "tpm_limit", "rpm_limit")
+_MAX_MEMBERS = 10_000
+
+
+def check_leads(ctx: Context, team: TeamRecord) -> None:
+    """Raise Forbidden unless the caller is an admin, of everything or of this team."""
+    if Scope.ANY in ctx.caller.scopes or role_in(team, ctx.caller.user_id) == "admin":
+        return
+    msg = f"Call not allowed. User not proxy admin or team admin. team_id={team.grant.id}"
+    raise Forbidden(msg, "team_id")
+
+
+def add(state: State, request: MemberAdd, ctx: Context) -> Plan:
+    """Make users members of a team, or give members another role.
+
+    Raises NotFound, Forbidden, InvalidRequest, AlreadyTaken.
+    """
+    members = request.member if isinstance(request.member, list) else [request.member]
+    team = find_team(state, request.team_id)
+    return _added(state, team, members, request, ctx, "team/member_add")
+
+
+def bulk_add(state: State, request: MemberBulkAdd, ctx: Context) -> Plan:
+    """Make several users, or every known one, members of a team. Raises as `add` does."""
+    members = given(request.members, [])
+    if given(request.all_users, default=False):
+        known = (Member(role="user", user_id=user_id) for user_id in state.users)
+        members = [*members, *known]
+    team = find_team(state, request.team_id)
+    return _added(state, team, members, request, ctx, "team/bulk_member_add")
+
+
+def _added(
+    state: State,
+    team: TeamRecord,
+    members: Sequence[Member],
+    request: MemberAdd | MemberBulkAdd,
+    ctx: Context,
+    reason: str,
+) -> Plan:
+    check_leads(ctx, team)
+    if not members:
+        msg = "member must name at least one user"
+        raise InvalidRequest(msg, "member")
+    updated = []
+    for position, member in enumerate(members):
+        user_id = _user_of(state, member.user_id, member.user_email, f"member[{position}]")
+        if role_in(team, user_id) == member.role and reason == "team/member_add":
+            msg = f"User={user_id} is already a member of this team with the role {member.role!r}"
+            raise AlreadyTaken(msg, "member")
+        team = with_role(team, user_id, member.user_email, member.role)
+        team = _with_membership(team, user_id, request)
+        updated.append(user_id)
+    if len(team.details.members_with_roles) > _MAX_MEMBERS:
+        msg = f"a team has at most {_MAX_MEMBERS} members"
+        raise InvalidRequest(msg, "member")
+    warnings = unknown_entries(state, given(request.allowed_models, []))
+    answer = {
+        **team_row(team),
+        "updated_users": [{"user_id": user_id} for user_id in updated],
+        "updated_team_memberships": [
+            row for row in membership_rows(team) if row["user_id"] in updated
+        ],
+        "warnings": warnings,
+    }
+    return Plan(writes=(_touched(team, ctx),), answer=answer, reason=reason)
+
+
+def update(state: State, request: MemberUpdate, ctx: Context) -> Plan:
+    """Change what was sent of one member; null clears. Raises NotFound, Forbidden."""
+    team = find_team(state, request.team_id)
+    check_leads(ctx, team)
+    user_id = _member_of(state, team, request.user_id, request.user_email)
+    if isinstance(request.role, str):
+        team = with_role(team, user_id, None, request.role)
+    team = _with_membership(team, user_id, request)
+    answer: Answer = {"team_id": request.team_id, "user_id": user_id}
+    answer["user_email"] = given(request.user_email, None)
+    answer.update(next(row for row in membership_rows(team) if row["user_id"] == user_id))
+    answer["warnings"] = unknown_entries(state, given(request.allowed_models, []))
+    return Plan(writes=(_touched(team, ctx),), answer=answer, reason="team/member_update")
+
+
+def delete(state: State, request: MemberDelete, ctx: Context) -> Plan:
+    """Take a user out of a team, with their keys in it. Raises NotFound, Forbidden."""
+    team = find_team(state, request.team_id)
+    check_leads(ctx, team)
+    user_id = _member_of(state, team, request.user_id, request.user_email)
+    team = without_member(team, user_id)
+    keys = [
+        key.grant.id for key in state.keys_of_user(user_id) if key.grant.team_id == request.team_id
+    ]
+    writes: tuple[Write, ...] = (_touched(team, ctx), *without_keys(state, keys))
+    return Plan(writes=writes, answer=team_row(team), reason="team/member_delete")
+
+
+def update_permissions(state: State, request: TeamPermissions, ctx: Context) -> Plan:
+    """Say what members may do with the team's keys. Raises NotFound, Forbidden, InvalidRequest."""
+    team = find_team(state, request.team_id)
+    check_leads(ctx, team)
+    for position, permission in enumerate(request.team_member_permissions):
+        if permission not in AVAILABLE_PERMISSIONS:
+            where = f"team_member_permissions[{position}]"
+            msg = f"{where} is not one of {list(AVAILABLE_PERMISSIONS)}"
+            raise InvalidRequest(msg, where)
+    permissions = list(dict.fromkeys(request.team_member_permissions))
+    details = msgspec.structs.replace(team.details, team_member_permissions=permissions)
+    team = _touched(TeamRecord(grant=team.grant, details=details), ctx)
+    return Plan(writes=(team,), answer=team_row(team), reason="team/permissions_update")
+
+
+def without_member(team: TeamRecord, user_id: str) -> TeamRecord:
+    """A team without one of its members, and without what was kept of them."""
+    kept = {u: models for u, models in team.grant.member_models.items() if u != user_id}
+    details = msgspec.structs.replace(
+        team.details,
+        members_with_roles=[
+            member for member in team.details.members_with_roles if member["user_id"] != user_id
+        ],
+        memberships={u: m for u, m in team.details.memberships.items() if u != user_id},
+    )
+    grant = msgspec.structs.replace(team.grant, member_models=kept)
+    return TeamRecord(grant=grant, details=details)
+
+
+def _user_of(state: State, user_id: str | None, email: str | None, where: str) -> str:
+    """The id of a user named by id, or of the one user who has an e-mail address."""
+    if user_id:
+        return check_id(user_id, f"{where}.user_id")
+    if not email:
+        msg = f"{where} needs a user_id or a user_email"
+        raise InvalidRequest(msg, where)
+    found = [u for u, user in state.users.items() if user.details.user_email == email]
+    if len(found) == 1:
+        return found[0]
+    msg = f"{where}.user_email: {'several users have' if found else 'no user has'} this address"
+    raise InvalidRequest(msg, f"{where}.user_email")
+
+
+def _member_of(
+    state: State,
+    team: TeamRecord,
+    user_id: "str | msgspec.UnsetType | None",
+    email: "str | msgspec.UnsetType | None",
+) -> str:
+    found = given(user_id, None)
+    if found is None:
+        address = given(email, None)
+        of_team = (m for m in team.details.members_with_roles if m.get("user_email") == address)
+        member = next(of_team, None) if address else None
+        found = (member and member["user_id"]) or _user_of(state, None, address, "member")
+    if role_in(team, found) is None:
+        msg = f"User not found in team. user_id={found[:256]}, team_id={team.grant.id}"
+        raise NotFound(msg, "user_id")
+    return found
+
+
+def with_role(team: TeamRecord, user_id: str, email: str | None, role: str) -> TeamRecord:
+    """A team in which a user has this role."""
+    members = [dict(member) for member in team.details.members_with_roles]
+    for member in members:
+        if member["user_id"] == user_id:
+            member["role"] = role
+            member["user_email"] = email or member.get("user_email")
+            break
+    else:
+        members.append({"role": role, "user_id": user_id, "user_email": email})
+    details = msgspec.structs.replace(team.details, members_with_roles=members)
+    return TeamRecord(grant=team.grant, details=details)
+
+
+def _with_membership(
+    team: TeamRecord, user_id: str, request: MemberAdd | MemberBulkAdd | MemberUpdate
+) -> TeamRecord:
+    """Put a member's list into the grant, and what is only stored into the details."""
+    check_numbers(request)
+    models = dict(team.grant.member_models)
+    if request.allowed_models is None:
+        models.pop(user_id, None)
+    elif request.allowed_models is not UNSET:
+        models[user_id] = check_models(request.allowed_models)
+    elif user_id not in models and not isinstance(request, MemberUpdate):
+        default = team.details.default_team_member_models
+        if default:
+            models[user_id] = check_models(default)
+    sent = sent_fields(request)
+    stored = {field: sent[field] for field in _STORED if field in sent}
+    memberships = dict(team.details.memberships)
+    memberships[user_id] = msgspec.structs.replace(memberships.get(user_id, Membership()), **stored)
+    return TeamRecord(
+        grant=msgspec.structs.replace(team.grant, member_models=models),
+        details=msgspec.structs.replace(team.details, memberships=memberships),
+    )
+
+
+def _touched(team: TeamRecord, ctx: Context) -> TeamRecord:
+    details = msgspec.structs.replace(team.details, updated_at=ctx.now, updated_by=ctx.actor)
+    return TeamRecord(grant=team.grant, details=details)
