@@ -1,0 +1,1 @@
+"""The traffic: reads the model out of a request, asks policy, relays what was allowed."""

@@ -1,0 +1,290 @@
+"""Every request to the public port, from its first check to its last byte."""
+
+import os
+import time
+from functools import partial
+
+import structlog
+from aiohttp import HttpVersion11, web
+
+from services.gateway import answers, headers, requests, telemetry
+from services.gateway.admission import Admission, Caller, Policy
+from services.gateway.answers import Stamp
+from services.gateway.errors import PolicyUnavailable, Rejected
+from services.gateway.headers import Inbound
+from services.gateway.management import MAX_BODY, Management
+from services.gateway.refusals import SHAPES, message_for, shown
+from services.gateway.relay import Relay
+from services.gateway.revocations import Revocations
+from services.gateway.routes import Dialect, Kind, Route, resolve
+from services.gateway.server import has_bad_version
+from services.gateway.streaming import pass_on
+from services.gateway.uploads import read_body, too_large
+from services.gateway.whole import Whole
+from shared.decisions import Allow, Deny, Listing
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+_ASK_FIRST = 64 * 1024
+"""Bytes of a body above which the key alone is asked about before the body is read."""
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLIENT_LEFT = 499
+"""nginx's word for it: logged when the client was gone before any status was known."""
+_ABOUT = {"service": "grantgate", "docs": "POST /v1/chat/completions, GET /v1/models"}
+
+
+class Gateway:
+    """The handler of the public port."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        admission: Admission,
+        relay: Relay,
+        management: Management,
+        settings: Settings,
+    ) -> None:
+        """Put the parts together; `is_stopping` is set when the process leaves."""
+        self._policy = policy
+        self._admission = admission
+        self._relay = relay
+        self._management = management
+        self._settings = settings
+        self._write_line = telemetry.writer(settings.log_level, settings.log_format)
+        self.is_stopping = False
+        self.revocations = Revocations(admission.look_up, policy.ping, clock=time.monotonic)
+        """The streams in flight; its `run` ends those whose caller may not have them any more."""
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; whatever goes wrong on the way has an answer of its own."""
+        stamp = Stamp(os.urandom(16).hex())
+        route: Route | None = None
+        must_close = False
+        try:
+            inbound = headers.read(request.raw_headers)
+            stamp.request_id = inbound.request_id or stamp.request_id
+            if has_bad_version(request):
+                raise Rejected(505, "HTTP/1.1 is spoken here.", closes=True)  # noqa: TRY301
+            headers.check_framing(inbound, request.method, has_body=request.can_read_body)
+            route = resolve(request.method, request.raw_path)
+            stamp.dialect = _dialect(route, inbound)
+            response = await self._dispatch(request, route, inbound, stamp)
+        except Rejected as rejected:
+            must_close = rejected.closes
+            response = _rejection(stamp, rejected)
+        except PolicyUnavailable:
+            log.warning("policy_unavailable", request_id=stamp.request_id)
+            response = answers.unavailable(stamp)
+        telemetry.answered(route, response.status)
+        if must_close or (not response.prepared and not request.content.is_eof()):
+            # What is left of the body is not read, so nothing can follow it.
+            response.force_close()
+        return response
+
+    async def _dispatch(
+        self, request: web.BaseRequest, route: Route, inbound: Inbound, stamp: Stamp
+    ) -> web.StreamResponse:
+        if route.kind is Kind.INFERENCE:
+            return await self._infer(request, route, inbound, stamp)
+        if route.kind is Kind.MODELS:
+            return await self._list_models(route, inbound, stamp)
+        if route.kind is Kind.MODEL:
+            return await self._get_model(route, inbound, stamp)
+        if route.kind is Kind.MANAGEMENT:
+            return await self._manage(request, route, inbound, stamp)
+        if route.kind is Kind.READINESS:
+            return await self._readiness(stamp)
+        return answers.json_answer(stamp, "I'm alive!" if route.kind is Kind.LIVELINESS else _ABOUT)
+
+    async def _infer(
+        self, request: web.BaseRequest, route: Route, inbound: Inbound, stamp: Stamp
+    ) -> web.StreamResponse:
+        """One model request: who, what, may they, and only then on to an upstream."""
+        caller = self._caller(inbound)
+        body = await self._read_body(request, route, inbound, caller, stamp)
+        if isinstance(body, Whole):
+            return body
+        begun = time.perf_counter()
+        decision = await self._admission.authorize(caller, body.model, route.path)
+        seconds = time.perf_counter() - begun
+        if isinstance(decision, Deny):
+            return self._refuse(decision, route, body.model, stamp, seconds)
+        allow = decision.allow
+        stamp.revision = allow.revision
+        stamp.retires_at = allow.retires_at
+        status = _CLIENT_LEFT
+        try:
+            upstream = await self._relay.send(decision, route, inbound, body)
+            status = upstream.status
+        except Rejected as rejected:
+            status = rejected.status
+            raise
+        finally:
+            telemetry.decided(
+                self._write_line,
+                stamp,
+                route,
+                allow,
+                model=body.model,
+                status=status,
+                seconds=seconds,
+            )
+        watch = partial(self.revocations.watched, caller, body.model, route.path, allow.revision)
+        return await pass_on(request, upstream, stamp, watch)
+
+    def _caller(self, inbound: Inbound) -> Caller:
+        """Who asks, from the headers alone. Raises Rejected."""
+        return Caller(self._admission.identify(headers.caller_key(inbound)), inbound.floor())
+
+    async def _read_body(
+        self,
+        request: web.BaseRequest,
+        route: Route,
+        inbound: Inbound,
+        caller: Caller,
+        stamp: Stamp,
+    ) -> requests.JsonBody | requests.FormBody | Whole:
+        """The body with its model read, or the refusal of a caller who is not to send it."""
+        boundary = requests.check_content_type(route.body, inbound.fields.get("content-type"))
+        size = request.content_length
+        if size is not None and size > self._settings.max_body_bytes:
+            raise too_large(self._settings.max_body_bytes)
+        ask_first = "expect" in inbound.fields or (size or _ASK_FIRST + 1) > _ASK_FIRST
+        if ask_first:
+            refusal = await self._refuse_account(caller, route, stamp)
+            if refusal is not None:
+                return refusal
+        try:
+            data = await self._read_bytes(request, inbound, self._settings.max_body_bytes)
+            body = requests.read(boundary, data, route.model)
+            if route.query_model is not None and route.query_model != body.model:
+                message = "The query and the body name different models."
+                raise Rejected(400, message, param="model")  # noqa: TRY301
+        except Rejected:
+            # Whoever may not be here at all is told that, not what is wrong with their body.
+            refusal = None if ask_first else await self._refuse_account(caller, route, stamp)
+            if refusal is not None:
+                return refusal
+            raise
+        return body
+
+    async def _read_bytes(self, request: web.BaseRequest, inbound: Inbound, limit: int) -> bytes:
+        if (
+            "expect" in inbound.fields
+            and request.version >= HttpVersion11
+            and request.transport is not None
+            and not request.content.is_eof()
+        ):
+            # aiohttp's low-level server leaves this to its user.
+            request.transport.write(_CONTINUE)
+        return await read_body(
+            request.content, limit=limit, timeout_s=self._settings.body_timeout_s
+        )
+
+    async def _refuse_account(self, caller: Caller, route: Route, stamp: Stamp) -> Whole | None:
+        """The refusal of a caller who may not use this route with any model, else None."""
+        begun = time.perf_counter()
+        answer = await self._admission.account(caller, route.path)
+        if isinstance(answer, Deny):
+            return self._refuse(answer, route, None, stamp, time.perf_counter() - begun)
+        return None
+
+    def _refuse(
+        self, deny: Deny, route: Route, asked: str | None, stamp: Stamp, seconds: float
+    ) -> Whole:
+        """The answer to a denied request, logged."""
+        shape = SHAPES[deny.reason]
+        stamp.revision = deny.revision
+        stamp.reason = deny.reason.value
+        telemetry.decided(
+            self._write_line, stamp, route, deny, model=asked, status=shape.status, seconds=seconds
+        )
+        message = message_for(
+            deny,
+            asked=asked or "",
+            route=route.path,
+            list_entries=self._settings.list_models,
+        )
+        return answers.error(stamp, shape.status, message, kind=shape.kind, param=shape.param)
+
+    async def _list_models(self, route: Route, inbound: Inbound, stamp: Stamp) -> Whole:
+        caller = self._caller(inbound)
+        begun = time.perf_counter()
+        answer = await self._admission.listing(caller, route.path)
+        seconds = time.perf_counter() - begun
+        if isinstance(answer, Deny):
+            return self._refuse(answer, route, None, stamp, seconds)
+        stamp.revision = answer.revision
+        telemetry.decided(
+            self._write_line, stamp, route, answer, model=None, status=200, seconds=seconds
+        )
+        return answers.model_list(stamp, answer.models)
+
+    async def _get_model(self, route: Route, inbound: Inbound, stamp: Stamp) -> Whole:
+        """One model of the list: a name is decided on, a pattern is looked up in the list."""
+        caller = self._caller(inbound)
+        name = route.model or ""
+        begun = time.perf_counter()
+        answer: Allow | Listing | Deny
+        if "*" in name:
+            answer = await self._admission.listing(caller, route.path)
+            is_there = isinstance(answer, Listing) and name in answer.models
+        else:
+            answer = await self._admission.look_up(caller, name, route.path)
+            is_there = isinstance(answer, Allow)
+        seconds = time.perf_counter() - begun
+        if isinstance(answer, Deny) and SHAPES[answer.reason].param != "model":
+            return self._refuse(answer, route, name, stamp, seconds)
+        stamp.revision = answer.revision
+        stamp.reason = answer.reason.value if isinstance(answer, Deny) else None
+        status = 200 if is_there else 404
+        telemetry.decided(
+            self._write_line, stamp, route, answer, model=name, status=status, seconds=seconds
+        )
+        if not is_there:
+            # The same words for what is not there and what is not theirs.
+            message = f"The model `{shown(name)}` does not exist or is not accessible"
+            return answers.error(stamp, 404, message, kind="invalid_request_error", param="model")
+        return answers.json_answer(stamp, answers.model_entry(stamp.dialect, name))
+
+    async def _manage(
+        self, request: web.BaseRequest, route: Route, inbound: Inbound, stamp: Stamp
+    ) -> Whole:
+        # Refused here when it cannot be a key, so that keys is not asked for nothing.
+        self._admission.identify(headers.caller_key(inbound))
+        limit = min(MAX_BODY, self._settings.max_body_bytes)
+        if (request.content_length or 0) > limit:
+            raise too_large(limit)
+        body = await self._read_bytes(request, inbound, limit)
+        return await self._management.forward(request.method, route, inbound, body, stamp)
+
+    async def _readiness(self, stamp: Stamp) -> Whole:
+        """Ready when a policy replica answers and this process is not on its way out."""
+        if self.is_stopping:
+            return answers.json_answer(stamp, {"status": "stopping"}, status=503)
+        try:
+            stamp.revision = await self._policy.ping()
+        except PolicyUnavailable:
+            body = {"status": "unhealthy", "db": "unknown", "policy": "unavailable"}
+            return answers.json_answer(stamp, body, 503, headers=(("retry-after", "1"),))
+        # `db` is what LiteLLM's clients look at; here the data that serves requests is policy's.
+        body = {"status": "healthy", "db": "connected", "policy": "connected"}
+        return answers.json_answer(stamp, body)
+
+
+def _dialect(route: Route, inbound: Inbound) -> Dialect:
+    is_list = route.kind in (Kind.MODELS, Kind.MODEL)
+    return "anthropic" if is_list and inbound.speaks_anthropic else route.dialect
+
+
+def _rejection(stamp: Stamp, rejected: Rejected) -> Whole:
+    return answers.error(
+        stamp,
+        rejected.status,
+        rejected.message,
+        kind=rejected.kind,
+        param=rejected.param,
+        headers=rejected.headers,
+    )

@@ -1,0 +1,146 @@
+"""Puts a gateway together, and takes it apart in reverse: what is in flight goes first."""
+
+import asyncio
+import os
+import secrets
+import ssl
+import urllib.request
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from services.gateway.admission import Admission, Policy
+from services.gateway.api import Gateway
+from services.gateway.errors import PolicyUnavailable
+from services.gateway.management import Management
+from services.gateway.policy_client import PolicyClient
+from services.gateway.pool import Pools
+from services.gateway.relay import Relay
+from services.gateway.server import StrictServer, public_port
+from services.gateway.stored_upstreams import StoredUpstreams
+from services.gateway.tunnels import Proxies
+from services.gateway.upstreams import Upstreams
+from shared.config import Config
+from shared.courier import Courier
+from shared.credentials import internal_token
+from shared.http import Readiness, internal_routes, listen, refuse_without_c_parser
+from shared.service import Stopping, owned_task
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+_POLICY_EVERY_S = 1.0
+_MANAGEMENT_S = 60.0
+"""Far above the longest a write waits to be enforced."""
+
+_UPSTREAM_IDLE_S = 4.0
+"""How long a connection to an upstream is kept unused: below the shortest common server's limit,
+so that a request seldom meets a connection that is being closed under it."""
+
+
+async def start(
+    config: Config, upstreams: Upstreams, stack: AsyncExitStack, stopping: Stopping
+) -> None:
+    """Open everything on `stack`; the public port last, so that it closes first."""
+    refuse_without_c_parser()
+    settings = config.settings
+    readiness = Readiness("policy", "port")
+    internal = web.Application()
+    internal.add_routes(internal_routes(readiness))
+    await stack.enter_async_context(
+        listen(
+            internal,
+            settings.gateway_internal_host,
+            settings.gateway_internal_port,
+            what="internal",
+        )
+    )
+
+    def died(problem: BaseException | None) -> None:
+        log.error("task_ended", error=repr(problem))
+        stopping.ask(1)
+
+    user = settings.nats_user or "gateway"
+    courier = Courier(settings.nats_url, user, settings.nats_password)
+    inbox = f"_INBOX_{user}.{secrets.token_hex(12)}"
+    policy = PolicyClient(courier, inbox=inbox, timeout_s=settings.decision_timeout_s)
+    await stack.enter_async_context(owned_task(courier.run(), "courier", died))
+    await stack.enter_async_context(owned_task(_watch(policy, readiness), "policy-watch", died))
+    pools = stack.enter_context(upstream_pools(settings))
+    keys_session = await stack.enter_async_context(_keys_session(settings))
+    token = settings.internal_token
+    if token is None and config.master_key is not None:
+        token = internal_token(config.master_key)
+    stored = StoredUpstreams(upstreams, keys_session, settings.keys_url, token, os.environ)
+    relay = Relay(
+        pools,
+        stored,
+        first_byte_timeout_s=settings.upstream_first_byte_timeout_s,
+        idle_timeout_s=settings.upstream_idle_timeout_s,
+        bring=stored.bring,
+    )
+    management = Management(keys_session, settings.keys_url, policy)
+    gateway = Gateway(policy, Admission(policy, config.master_key), relay, management, settings)
+
+    if settings.abort_streams:
+        watching = owned_task(gateway.revocations.run(), "revocations", died)
+        await stack.enter_async_context(watching)
+
+    def leave() -> None:
+        gateway.is_stopping = True
+        readiness.set("port", False, "stopping")
+
+    await stack.enter_async_context(
+        public_port(
+            StrictServer(gateway.handle),
+            settings.gateway_host,
+            settings.gateway_port,
+            drain_s=settings.drain_s,
+            drain_delay_s=settings.drain_delay_s,
+            on_stopping=leave,
+        )
+    )
+    readiness.set("port", True)
+
+
+@contextmanager
+def upstream_pools(settings: Settings) -> Iterator[Pools]:
+    """The connections to upstreams, with the environment's HTTP(S)_PROXY and NO_PROXY."""
+    environment = urllib.request.getproxies_environment()
+    pools = Pools(
+        tls=ssl.create_default_context(cafile=settings.upstream_ca_file),
+        connect_timeout_s=settings.connect_timeout_s,
+        keep_idle_s=_UPSTREAM_IDLE_S,
+        most=settings.upstream_max_connections,
+        proxies=Proxies(
+            {scheme: environment.get(scheme, "") for scheme in ("http", "https")},
+            lambda host: bool(urllib.request.proxy_bypass(host)),
+        ),
+    )
+    try:
+        yield pools
+    finally:
+        pools.close()
+
+
+def _keys_session(settings: Settings) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=_MANAGEMENT_S, sock_connect=settings.connect_timeout_s),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
+
+
+async def _watch(policy: Policy, readiness: Readiness) -> None:
+    """Keep readiness honest about whether anyone decides."""
+    while True:
+        try:
+            await policy.ping()
+        except PolicyUnavailable as problem:
+            readiness.set("policy", False, str(problem))
+        else:
+            readiness.set("policy", True)
+        await asyncio.sleep(_POLICY_EVERY_S)

@@ -1,0 +1,198 @@
+"""The public port below the handler: strict where aiohttp's low-level server is not.
+
+Malformed requests are answered without a word of them in a log, headers have a time limit, and
+a stop lets what is in flight finish.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+
+from services.gateway import answers
+from services.gateway.answers import Stamp
+from shared.http import IDLE_GRACE_S, KEEPALIVE_S
+from shared.listening import stop_accepting
+
+log = structlog.get_logger()
+
+HEADER_TIMEOUT_S = 10.0
+"""How long a request may take from its first byte until its headers are complete."""
+
+_LINGER_S = 2.0
+"""How long a refused body is still read, so that the refusal is read before the connection ends."""
+
+_LOOK_S = 0.02
+_BACKLOG = 1024
+_BAD_VERSION = web.RequestKey("bad_version", bool)
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class StrictConnection(web.RequestHandler):
+    """One client connection."""
+
+    __slots__ = ("_header_limit_s", "_header_timer", "_requests_at_timer")
+
+    def __init__(
+        self, server: "StrictServer", loop: asyncio.AbstractEventLoop, *, header_limit_s: float
+    ) -> None:
+        """Belong to `server`; `header_limit_s` bounds the reading of one header."""
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=KEEPALIVE_S,
+            auto_decompress=False,
+            access_log=None,  # type: ignore[arg-type] # None is how aiohttp is told: no access log
+            lingering_time=_LINGER_S,
+        )
+        self._header_limit_s = header_limit_s
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._requests_at_timer = 0
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether what is answered now is the last on this connection."""
+        return isinstance(self._manager, StrictServer) and self._manager.is_draining
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered or waits to be."""
+        return self._current_request is None and not self._messages
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; when that leaves a header begun but incomplete, its time starts to run."""
+        super().data_received(data)
+        if self._header_timer is None and self.is_idle and not self._force_close:
+            self._requests_at_timer = self._request_count
+            self._header_timer = self._loop.call_later(self._header_limit_s, self._end_slow_header)
+
+    def _end_slow_header(self) -> None:
+        self._header_timer = None
+        if self.is_idle and self._request_count == self._requests_at_timer:
+            self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the timer with the connection."""
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """Answer what could not be parsed, in our words: the parser's may quote a credential."""
+        if not isinstance(exc, ConnectionError):
+            log.info("request_unreadable", status=status, problem=type(exc).__name__)
+        if request.writer.output_size > 0:
+            msg = "the response has begun"
+            raise ConnectionError(msg)
+        stamp = Stamp(request_id="-")
+        text = "The request is not well-formed HTTP." if status < 500 else "Internal error."  # noqa: PLR2004
+        kind = "invalid_request_error" if status < 500 else "api_error"  # noqa: PLR2004
+        response = answers.error(stamp, status, text, kind=kind)
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: object, **kwargs: object) -> None:  # noqa: ARG002
+        """Log which exception, never its text: aiohttp's own quotes header lines."""
+        log.error("connection_failed", problem=type(kwargs.get("exc_info")).__name__)
+
+
+class StrictServer(web.Server):
+    """Makes strict connections, and lets them end in peace when it stops."""
+
+    def __init__(self, handler: Handler, *, header_limit_s: float = HEADER_TIMEOUT_S) -> None:
+        """Serve every request with `handler`, which is cancelled when its client leaves."""
+        super().__init__(handler, request_factory=_make_request, handler_cancellation=True)
+        self._header_limit_s = header_limit_s
+        self.is_draining = False
+
+    def __call__(self) -> StrictConnection:
+        """Make the protocol of a new connection."""
+        return StrictConnection(self, self._loop, header_limit_s=self._header_limit_s)
+
+    async def drain(self, limit_s: float) -> None:
+        """Let what is in flight end, for at most `limit_s`; each answer is its connection's last.
+
+        An idle connection is closed only after a while, because its client may be sending.
+        """
+        self.is_draining = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + limit_s
+        idle_since: dict[web.RequestHandler, float] = {}
+        while self.connections and (now := loop.time()) < end:
+            for connection in self.connections:
+                if not (isinstance(connection, StrictConnection) and connection.is_idle):
+                    idle_since.pop(connection, None)
+                elif now - idle_since.setdefault(connection, now) >= IDLE_GRACE_S:
+                    connection.force_close()
+            await asyncio.sleep(_LOOK_S)
+
+
+def _make_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: "asyncio.Task[None]",
+) -> web.BaseRequest:
+    """A request whose version is one that can be answered in; `has_bad_version` tells of others."""
+    loop = asyncio.get_running_loop()
+    if isinstance(protocol, StrictConnection) and protocol.is_leaving:
+        message = message._replace(should_close=True)
+    if message.version in (HttpVersion11, HttpVersion10):
+        return web.BaseRequest(message, payload, protocol, writer, task, loop)
+    # The status line repeats the request's version, and "HTTP/2.0 505" is no answer at all.
+    message = message._replace(version=HttpVersion11, should_close=True)
+    return web.BaseRequest(
+        message, payload, protocol, writer, task, loop, state={_BAD_VERSION: True}
+    )
+
+
+def has_bad_version(request: web.BaseRequest) -> bool:
+    """Whether the request line named a version that is not spoken here."""
+    return _BAD_VERSION in request
+
+
+@asynccontextmanager
+async def public_port(
+    server: StrictServer,
+    host: str,
+    port: int,
+    *,
+    drain_s: float,
+    drain_delay_s: float = 0.0,
+    on_stopping: Callable[[], None] = lambda: None,
+) -> AsyncIterator[int]:
+    """Serve on host:port, shared with other processes; the value is the port.
+
+    On the way out: `on_stopping`, `drain_delay_s` seconds of going on while load balancers take
+    note, no new connections, what is in flight ends or is cut off after `drain_s` seconds.
+    """
+    runner = web.ServerRunner(server, shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        listener = await asyncio.get_running_loop().create_server(
+            server, host, port, reuse_port=True, backlog=_BACKLOG
+        )
+        bound: int = listener.sockets[0].getsockname()[1]
+        log.info("listening", what="public", host=host, port=bound)
+        try:
+            yield bound
+        finally:
+            on_stopping()
+            server.is_draining = True
+            await asyncio.sleep(drain_delay_s)
+            await stop_accepting(listener)
+            await server.drain(drain_s)
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,169 @@
+"""Passes an upstream's answer on, byte for byte, and breaks where it breaks.
+
+After the first byte there is no error to answer with: a stream the upstream did not finish is
+never finished cleanly.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import structlog
+from aiohttp import HttpVersion11, web
+
+from services.gateway.answers import Stamp
+from services.gateway.headers import for_client
+from services.gateway.refusals import SHAPES, error_body
+from services.gateway.relay import broken, timed_out
+from services.gateway.revocations import Stream
+from services.gateway.whole import Whole
+from services.gateway.wire import Answer, Broken
+
+log = structlog.get_logger()
+
+_AT_ONCE = 64 * 1024
+"""Bytes of an answer that is read whole and sent in one piece."""
+
+_LAST_WORDS_S = 1.0
+"""How long a client may take to read why its stream was ended."""
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+Watch = Callable[[Callable[[], object]], AbstractContextManager[Stream]]
+"""Has a stream ended, by the function given, when its caller may not have it any more."""
+
+
+class _Cause(NamedTuple):
+    """Why a stream has no end, as the error event tells it."""
+
+    status: int
+    kind: str
+    message: str
+
+
+_BROKE = _Cause(502, "upstream_error", "The upstream provider broke off its answer.")
+
+
+class BreakableResponse(web.StreamResponse):
+    """A streamed response that can be ended without its end."""
+
+    _is_broken = False
+
+    def break_off(self) -> None:
+        """Let the connection be closed with no final chunk, so that no client sees an end."""
+        self._is_broken = True
+
+    def abort(self, request: web.BaseRequest) -> None:
+        """Drop the connection to a client that does not read."""
+        self._is_broken = True
+        if request.transport is not None:
+            request.transport.abort()
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End the body; ConnectionResetError when it was broken off, which closes without it."""
+        if self._is_broken:
+            raise ConnectionResetError
+        await super().write_eof(data)
+
+
+async def pass_on(
+    request: web.BaseRequest, upstream: Answer, stamp: Stamp, watch: Watch
+) -> web.StreamResponse:
+    """Send the upstream's answer to the client as it arrives, and close the upstream in any case.
+
+    A stream is given to `watch`. Raises Rejected only while nothing has been sent.
+    """
+    try:
+        headers = stamp.headers(for_client(upstream.headers))
+        length = upstream.content_length
+        if upstream.has_arrived or (length is not None and length <= _AT_ONCE):
+            body = await _read_whole(upstream)
+            return Whole(upstream.status, headers, body)
+        response = BreakableResponse(status=upstream.status, headers=headers)
+        response.content_length = length
+        await response.prepare(request)
+        cause = await _stream_while_allowed(upstream, response, stamp, watch)
+        if cause is not None:
+            try:
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    await _break_off(request, upstream, response, stamp, cause)
+            except TimeoutError:
+                response.abort(request)
+        return response
+    finally:
+        # After a whole body this is the pool's again; else it is closed, and the upstream stops.
+        upstream.close()
+
+
+async def _read_whole(upstream: Answer) -> bytes:
+    try:
+        return await upstream.whole()
+    except TimeoutError:
+        raise timed_out() from None
+    except Broken:
+        raise broken(because="The upstream provider broke off its answer.") from None
+
+
+async def _stream_while_allowed(
+    upstream: Answer, response: BreakableResponse, stamp: Stamp, watch: Watch
+) -> _Cause | None:
+    """Pass the body on; the value is why it was not ended, None when it was."""
+    task = asyncio.current_task()
+    if task is None:
+        msg = "a stream is passed on by a task"
+        raise RuntimeError(msg)
+    with watch(task.cancel) as watched:
+        try:
+            return None if await _stream(upstream, response, stamp) else _BROKE
+        except asyncio.CancelledError:
+            # The client may have left at the same time: then everything ends.
+            if watched.denied is None or task.uncancel():
+                raise
+            shape = SHAPES[watched.denied.reason]
+    log.info("stream_revoked", request_id=stamp.request_id, reason=watched.denied.reason.value)
+    return _Cause(shape.status, shape.kind, "Access was revoked, so this answer has ended.")
+
+
+async def _stream(upstream: Answer, response: BreakableResponse, stamp: Stamp) -> bool:
+    """Pass the body on; False when the upstream did not end it."""
+    while True:
+        try:
+            chunk = await upstream.chunk()
+        except (Broken, TimeoutError) as problem:
+            log.warning("upstream_died", request_id=stamp.request_id, problem=str(problem))
+            return False
+        if not chunk:
+            return True
+        # Returns when the client has taken enough of it, so a slow one slows its upstream.
+        await response.write(chunk)
+
+
+async def _break_off(
+    request: web.BaseRequest,
+    upstream: Answer,
+    response: BreakableResponse,
+    stamp: Stamp,
+    cause: _Cause,
+) -> None:
+    """Tell a reader of events what happened, then close with no clean end."""
+    response.break_off()
+    coded = upstream.header("content-encoding") not in ("", "identity")
+    if upstream.header("content-type").startswith("text/event-stream") and not coded:
+        error = error_body(
+            stamp.dialect,
+            cause.status,
+            cause.message,
+            kind=cause.kind,
+            param=None,
+            request_id=stamp.request_id,
+        )
+        event = b"event: error\n" if stamp.dialect == "anthropic" else b""
+        await response.write(b"\n\n" + event + b"data: " + error + b"\n\n")
+    elif request.version < HttpVersion11 and response.content_length is None and request.transport:
+        # Here the end of the connection is the end of the body: only a reset tells them apart.
+        sock = request.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -1,0 +1,140 @@
+"""What the gateway says about itself: one log line a decision, and its metrics. Never a key.
+
+Both are on every request's path: counts are plain numbers that are read when somebody asks, and
+the line is encoded and written here, in the shape the other lines have.
+"""
+
+import asyncio
+import datetime as dt
+import os
+import sys
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+
+import msgspec
+import structlog
+from prometheus_client import REGISTRY
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from services.gateway.answers import Stamp
+from services.gateway.refusals import shown
+from services.gateway.routes import Route
+from shared.decisions import Allow, Deny, Listing
+
+_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+Write = Callable[[dict[str, object]], None]
+_encode = msgspec.json.Encoder().encode
+
+
+class Tally(Collector):
+    """Counts since the start. Its labels come from closed sets, so it stays small."""
+
+    def __init__(self) -> None:
+        """Begin with nothing counted."""
+        self.answered: dict[tuple[str, int], int] = {}
+        self.refused: dict[str, int] = {}
+        self.decided = [0] * (len(_BOUNDS) + 1)
+        self.deciding_s = 0.0
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the counts in prometheus-client's words."""
+        requests = CounterMetricFamily(
+            "grantgate_gateway_requests", "Requests answered", labels=["route", "status"]
+        )
+        for (route, status), count in self.answered.items():
+            requests.add_metric([route, str(status)], count)
+        yield requests
+        refusals = CounterMetricFamily(
+            "grantgate_gateway_refusals", "Requests policy refused", labels=["reason"]
+        )
+        for reason, count in self.refused.items():
+            refusals.add_metric([reason], count)
+        yield refusals
+        bounds = [*map(str, _BOUNDS), "+Inf"]
+        yield HistogramMetricFamily(
+            "grantgate_gateway_decision_seconds",
+            "From the question to policy until its answer",
+            buckets=list(zip(bounds, accumulate(map(float, self.decided)), strict=True)),
+            sum_value=self.deciding_s,
+        )
+
+
+TALLY = Tally()
+REGISTRY.register(TALLY)
+
+
+def answered(route: Route | None, status: int) -> None:
+    """Count one answer; `route` None is a target that nothing serves."""
+    label = "unmatched" if route is None else route.label
+    counts = TALLY.answered
+    counts[label, status] = counts.get((label, status), 0) + 1
+
+
+def writer(level: str, form: str) -> Write:
+    """The way a decision's line takes, by the settings `log_level` and `log_format`."""
+    if level not in ("debug", "info"):
+        return lambda _: None
+    if form != "json":
+        return _through_structlog
+    return _Lines(sys.stderr.fileno()).add
+
+
+class _Lines:
+    """Lines of one turn of the event loop, written together at its end."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._lines: list[bytes] = []
+
+    def add(self, fields: dict[str, object]) -> None:
+        fields["timestamp"] = dt.datetime.now(dt.UTC).isoformat()
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._lines.append(_encode(fields))
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        os.write(self._number, b"\n".join(lines) + b"\n")
+
+
+def _through_structlog(fields: dict[str, object]) -> None:
+    kept = {k: v for k, v in fields.items() if k not in ("event", "service", "level")}
+    structlog.get_logger().info("decision", **kept)
+
+
+def decided(
+    write: Write,
+    stamp: Stamp,
+    route: Route,
+    decision: Allow | Deny | Listing,
+    *,
+    model: str | None,
+    status: int,
+    seconds: float,
+) -> None:
+    """Log one decision with the status it led to. `seconds` is what deciding took."""
+    TALLY.decided[bisect_left(_BOUNDS, seconds)] += 1
+    TALLY.deciding_s += seconds
+    reason = None
+    if isinstance(decision, Deny):
+        reason = decision.reason.value
+        TALLY.refused[reason] = TALLY.refused.get(reason, 0) + 1
+    write(
+        {
+            "event": "decision",
+            "request_id": stamp.request_id,
+            "route": route.path,
+            "model": None if model is None else shown(model),
+            "decision": "allow" if reason is None else "deny",
+            "reason": reason,
+            "revision": decision.revision,
+            "team": None if isinstance(decision, Listing) else decision.team,
+            "status": status,
+            "ms": round(seconds * 1000, 3),
+            "service": "gateway",
+            "level": "info",
+        }
+    )

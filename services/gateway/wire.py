@@ -1,0 +1,406 @@
+"""One HTTP/1.1 connection to an upstream: a request out, an answer in, byte for byte.
+
+llhttp parses, strictly; what it lets through and two readers could take differently is refused
+here. A connection goes back to its pool only after an answer that ended as it said it would.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import httptools
+
+MAX_HEAD = 64 * 1024
+"""Bytes of an answer before its body."""
+
+MAX_HEADERS = 128
+_HIGH = 64 * 1024
+"""Bytes of body waiting for a slow client above which the upstream is not read any further."""
+
+_FIRST_FINAL = 200
+_NO_BODY = frozenset({204, 304})
+_SWITCHING = 101
+
+
+class Broken(Exception):
+    """The upstream broke off, or sent what is no answer.
+
+    `untouched` when not one byte of the request can have reached it, so another may have it.
+    """
+
+    def __init__(self, why: str, *, untouched: bool = False) -> None:
+        """Say why, in words of our own: nothing of the upstream's is repeated."""
+        super().__init__(why)
+        self.untouched = untouched
+
+
+class Answer:
+    """An upstream's answer from its head on. Read `chunk` to its end, or `close`."""
+
+    __slots__ = ("_connection", "content_length", "headers", "status")
+
+    def __init__(
+        self,
+        connection: "Connection",
+        status: int,
+        headers: list[tuple[str, str]],
+        content_length: int | None,
+    ) -> None:
+        """Belong to `connection`; `content_length` is bytes, None when it was not said."""
+        self._connection = connection
+        self.status = status
+        self.headers = headers
+        self.content_length = content_length
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the whole body is here."""
+        return self._connection.has_arrived
+
+    def header(self, name: str) -> str:
+        """The first value of a header, by its lower-case name; "" when there is none."""
+        return next((value for found, value in self.headers if found == name), "")
+
+    async def chunk(self) -> bytes:
+        """The next bytes of the body as they arrive, b"" after the last. Raises Broken.
+
+        TimeoutError when nothing comes for the idle time.
+        """
+        return await self._connection.chunk()
+
+    async def whole(self) -> bytes:
+        """The rest of the body. Raises Broken, TimeoutError."""
+        parts = []
+        while part := await self._connection.chunk():
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def break_off(self) -> None:
+        """End the exchange: who waits for a chunk gets Broken."""
+        self._connection.break_off()
+
+    def close(self) -> None:
+        """Give the connection back if the answer is complete, else end it at once."""
+        self._connection.finish()
+
+
+class Connection(asyncio.Protocol):
+    """One connection, for one exchange at a time. Made by `pool`."""
+
+    __slots__ = (
+        "_chunks",
+        "_complete",
+        "_content_length",
+        "_drained",
+        "_failure",
+        "_head",
+        "_head_bytes",
+        "_headers",
+        "_idle_s",
+        "_is_final",
+        "_keep_alive",
+        "_loop",
+        "_on_idle",
+        "_parser",
+        "_paused",
+        "_read_to_close",
+        "_request_sent",
+        "_size",
+        "_timer",
+        "_transport",
+        "_waiter",
+        "_waiting_since",
+        "idle_since",
+    )
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_idle: Callable[["Connection", bool], None]
+    ) -> None:
+        """`on_idle` gets the connection back, and whether it may be used again."""
+        self._loop = loop
+        self._on_idle = on_idle
+        self._transport: asyncio.Transport | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._failure: Broken | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._complete = True
+        self.idle_since = 0.0
+        self._reset(0.0)
+
+    def _reset(self, idle_s: float) -> None:
+        self._parser: httptools.HttpResponseParser | None = None
+        self._headers: list[tuple[str, str]] = []
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._head: asyncio.Future[Answer] | None = None
+        self._head_bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._waiting_since = 0.0
+        self._idle_s = idle_s
+        self._content_length: int | None = None
+        self._is_final = False
+        self._read_to_close = False
+        self._keep_alive = False
+        self._paused = False
+        self._request_sent = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another request may be sent."""
+        transport = self._transport
+        return transport is not None and not transport.is_closing() and self._failure is None
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the answer is complete, read or not."""
+        return self._complete
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        # Not isinstance: uvloop's transports are none of asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived; bytes nobody asked for end the connection."""
+        if self._failure is not None:
+            return
+        if self._complete or self._parser is None:
+            self._fail("bytes outside an answer")
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._fail("an answer that is not HTTP")
+            return
+        if not self._is_final:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self._fail("a head that is too large")
+
+    def eof_received(self) -> bool:
+        """The upstream will send no more; close too."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what waits: cleanly only where the end of the connection ends the body."""
+        if not self._complete:
+            if exc is None and self._is_final and self._read_to_close:
+                self._keep_alive = False
+                self._end()
+            else:
+                self._fail("the connection ended")
+        elif self._failure is None:
+            self._failure = Broken("the connection ended")
+        self._transport = None
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._stop_timer()
+
+    def pause_writing(self) -> None:
+        """The upstream takes no more for now."""
+        self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        """A new answer; a second one after the final one was not asked for."""
+        if self._complete:
+            self._fail("a second answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; a trailer is dropped."""
+        if self._is_final or self._failure is not None:
+            return
+        if len(self._headers) >= MAX_HEADERS:
+            self._fail("too many headers")
+            return
+        lowered = name.lower()
+        if lowered == b"content-length":
+            self._content_length = int(value)
+        elif lowered == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            self._fail("a transfer coding that is not chunked")
+            return
+        self._headers.append((lowered.decode("latin-1"), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        """The head is there; an interim one is passed over."""
+        parser = self._parser
+        if parser is None or self._failure is not None:
+            return
+        status = parser.get_status_code()
+        if status < _FIRST_FINAL:
+            if status == _SWITCHING:
+                self._fail("an upgrade that was not asked for")
+            self._headers = []
+            self._content_length = None
+            return
+        self._is_final = True
+        chunked = any(name == "transfer-encoding" for name, _ in self._headers)
+        self._read_to_close = (
+            self._content_length is None and not chunked and status not in _NO_BODY
+        )
+        head = self._head
+        if head is not None and not head.done():
+            self._stop_timer()
+            head.set_result(Answer(self, status, self._headers, self._content_length))
+
+    def on_body(self, data: bytes) -> None:
+        """Keep a piece of the body until it is asked for."""
+        if self._complete or self._failure is not None:
+            return
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > _HIGH and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        """The answer ended as it said it would, unless it was an interim one."""
+        if self._complete or self._failure is not None or self._parser is None:
+            return
+        if self._is_final:
+            self._keep_alive = self._parser.should_keep_alive() and not self._read_to_close
+            self._end()
+
+    # The relay's side.
+
+    async def exchange(
+        self, pieces: Sequence[bytes | memoryview], *, first_byte_s: float, idle_s: float
+    ) -> Answer:
+        """Send a request, give its answer's head. Raises Broken, TimeoutError.
+
+        `pieces` are the request's bytes in order. A cancelled caller ends the connection.
+        """
+        transport = self._transport
+        if transport is None or not self.is_usable:
+            raise Broken("the connection ended", untouched=True)  # noqa: EM101, TRY003
+        self._reset(idle_s)
+        self._complete = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._head = self._loop.create_future()
+        self._timer = self._loop.call_later(first_byte_s, self._late)
+        try:
+            if len(pieces) == 1:
+                transport.write(pieces[0])
+                self._request_sent = True
+            else:
+                await self._send(pieces)
+            return await self._head
+        except BaseException:
+            if self._head.done() and not self._head.cancelled():
+                self._head.exception()  # seen: the caller hears of what came first
+            self._abort()
+            raise
+
+    async def _send(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write piece by piece, no faster than the upstream takes them."""
+        for piece in pieces:
+            if self._transport is None or self._head is None or self._head.done():
+                return  # it answered before it had read everything, or is gone
+            self._transport.write(piece)
+            if self._drained is not None:
+                await self._drained
+        self._request_sent = True
+
+    async def chunk(self) -> bytes:
+        """What has arrived of the body, in one piece; waits for more. See Answer.chunk."""
+        while not self._chunks:
+            if self._complete:
+                return b""
+            if self._failure is not None:
+                raise self._failure
+            self._waiter = self._loop.create_future()
+            self._waiting_since = self._loop.time()
+            if self._timer is None:
+                self._timer = self._loop.call_later(self._idle_s, self._check_idle)
+            await self._waiter
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+        return data
+
+    def finish(self) -> None:
+        """Give the connection back to its pool, or end it."""
+        self._stop_timer()
+        reusable = self._complete and self._keep_alive and self._request_sent and self.is_usable
+        if reusable and self._transport is not None:
+            reusable = self._transport.get_write_buffer_size() == 0
+        if not reusable:
+            self._abort()
+        self._on_idle(self, reusable)
+
+    def break_off(self) -> None:
+        """End the exchange in the middle, as if the upstream had."""
+        if not self._complete:
+            self._fail("the exchange was ended")
+
+    def discard(self) -> None:
+        """End an idle connection."""
+        self._abort()
+
+    def _abort(self) -> None:
+        self._stop_timer()
+        if self._failure is None:
+            self._failure = Broken("the connection was closed")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _end(self) -> None:
+        self._complete = True
+        self._stop_timer()
+        self._wake()
+
+    def _fail(self, why: str) -> None:
+        """End the exchange with `why`, and the connection."""
+        if self._failure is None:
+            self._failure = Broken(why)
+        head = self._head
+        if head is not None and not head.done():
+            head.set_exception(self._failure)
+        if self._transport is not None:
+            self._transport.abort()
+        self._wake()
+
+    def _late(self) -> None:
+        """No answer began in time."""
+        self._timer = None
+        head = self._head
+        if head is not None and not head.done():
+            head.set_exception(TimeoutError())
+
+    def _check_idle(self) -> None:
+        """One timer for all waits of an answer: it asks how long the present one has lasted."""
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        left = self._waiting_since + self._idle_s - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._check_idle)
+        else:
+            waiter.set_exception(TimeoutError())
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
