@@ -1,0 +1,1 @@
+"""The embedded development stack behind `grantgate up`: servers, services, demo upstream."""
