@@ -1,0 +1,1 @@
+"""Grantgate's tests."""

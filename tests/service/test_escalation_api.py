@@ -1,0 +1,262 @@
+"""Ways to more than one was given, each refused, with nothing written."""
+
+import pytest
+
+from shared.credentials import Secret
+from tests.service.keys_world import (
+    CAROLS,
+    CAROLS_IN_TEAM,
+    KEYS,
+    OWN,
+    keys_world,
+    populate,
+)
+
+LIMITED = "sk-a-limited-key-of-the-user"
+IN_TEAM = "sk-a-key-of-the-user-in-team"
+LEADS_LIMITED = "sk-a-limited-key-of-the-lead"
+ROUTED = "sk-a-key-with-few-routes-only"
+
+
+@pytest.fixture
+async def world():
+    async with keys_world() as world:
+        await populate(world)
+        make = [
+            {"key": LIMITED, "user_id": "user", "models": ["gpt-4"]},
+            {"key": IN_TEAM, "user_id": "user", "team_id": "t", "models": ["gpt-4"]},
+            {"key": LEADS_LIMITED, "user_id": "lead", "models": ["gpt-4"]},
+            {
+                "key": ROUTED,
+                "user_id": "user",
+                "allowed_routes": ["/key/generate", "/v1/embeddings"],
+            },
+        ]
+        for body in make:
+            await world.made("/key/generate", body)
+        await world.made("/team/update", {"team_id": "t", "models": ["gpt-4", "openai/*"]})
+        body = {"team_id": "t", "team_member_permissions": ["/key/generate", "/key/update"]}
+        await world.made("/team/permissions_update", body)
+        world.settle()
+        world.begin_again()
+        yield world
+
+
+def digest(secret):
+    return Secret(secret).digest().hex()
+
+
+ATTEMPTS = {
+    "a wider list for one's own key": (LIMITED, "/key/update", {"key": LIMITED, "models": ["*"]}),
+    "no list for one's own key": (LIMITED, "/key/update", {"key": LIMITED, "models": []}),
+    "a wider new key": (LIMITED, "/key/generate", {"models": ["gpt-4o"]}),
+    "a new key without a list": (LIMITED, "/key/generate", {}),
+    "everything that is not denied": (LIMITED, "/key/generate", {"models": ["!gpt-4o"]}),
+    "a group that holds more": (LIMITED, "/key/generate", {"models": ["beta"]}),
+    "a pattern that holds more": (LIMITED, "/key/generate", {"models": ["gpt-*"]}),
+    "more by regenerating": (LIMITED, "/key/regenerate", {"key": LIMITED, "models": ["gpt-4o"]}),
+    "a unified group": (LIMITED, "/key/generate", {"models": ["gpt-4"], "access_group_ids": ["g"]}),
+    "more than the team has": (
+        IN_TEAM,
+        "/key/generate",
+        {"team_id": "t", "models": ["gpt-4o"]},
+    ),
+    "more than the calling key, in its team": (
+        IN_TEAM,
+        "/key/generate",
+        {"team_id": "t", "models": ["openai/x"]},
+    ),
+    "out of the team's list into one's own": (IN_TEAM, "/key/generate", {"models": ["gpt-4o"]}),
+    "out of the team": (IN_TEAM, "/key/update", {"key": IN_TEAM, "team_id": None}),
+    "into another team": (KEYS["user"], "/key/update", {"key": OWN["user"], "team_id": "t2"}),
+    "a new key in another team": (KEYS["lead"], "/key/generate", {"team_id": "t2"}),
+    "more than the leader's own key": (
+        LEADS_LIMITED,
+        "/key/generate",
+        {"team_id": "t", "user_id": "carol", "models": ["openai/x"]},
+    ),
+    "somebody else's name": (KEYS["user"], "/key/generate", {"user_id": "carol"}),
+    "an admin's name": (KEYS["user"], "/key/generate", {"user_id": "admin"}),
+    "an admin's name, by the leader": (
+        KEYS["lead"],
+        "/key/generate",
+        {"team_id": "t", "user_id": "admin"},
+    ),
+    "to give one's key to an admin": (
+        KEYS["user"],
+        "/key/update",
+        {"key": OWN["user"], "user_id": "admin"},
+    ),
+    "to give one's key to nobody": (
+        KEYS["user"],
+        "/key/update",
+        {"key": OWN["user"], "user_id": None},
+    ),
+    "another's key by its hash": (
+        KEYS["user"],
+        "/key/update",
+        {"key": digest(CAROLS), "models": ["gpt-4"]},
+    ),
+    "another's key in the same team": (
+        KEYS["user"],
+        "/key/update",
+        {"key": digest(CAROLS_IN_TEAM), "models": ["gpt-4"]},
+    ),
+    "another's key by its alias": (KEYS["user"], "/key/delete", {"key_aliases": ["carols"]}),
+    "one's own and another's together": (
+        KEYS["user"],
+        "/key/delete",
+        {"keys": [OWN["user"], CAROLS]},
+    ),
+    "another's key under a new secret": (
+        KEYS["user"],
+        "/key/regenerate",
+        {"key": digest(CAROLS), "new_key": "sk-a-secret-of-my-own"},
+    ),
+    "routes by hand": (KEYS["user"], "/key/generate", {"allowed_routes": ["/key/*"]}),
+    "all routes for a key that has few": (
+        KEYS["user"],
+        "/key/update",
+        {"key": ROUTED, "allowed_routes": []},
+    ),
+    "another type for a key that has few routes": (
+        KEYS["user"],
+        "/key/update",
+        {"key": ROUTED, "key_type": "management"},
+    ),
+    "all routes by a key that has few": (ROUTED, "/key/generate", {}),
+    "other routes by a key that has few": (ROUTED, "/key/generate", {"key_type": "management"}),
+    "a call the key's routes leave out": (ROUTED, "/key/update", {"key": ROUTED}),
+    "to unblock oneself": (KEYS["user"], "/key/update", {"key": OWN["user"], "blocked": True}),
+    "a larger budget": (KEYS["user"], "/key/update", {"key": OWN["user"], "max_budget": 9}),
+    "many keys at once": (
+        KEYS["user"],
+        "/key/bulk_update",
+        {"keys": [{"key": OWN["user"], "team_id": "t"}]},
+    ),
+    "a role": (KEYS["user"], "/user/update", {"user_id": "user", "user_role": "proxy_admin"}),
+    "a list": (KEYS["user"], "/user/update", {"user_id": "user", "models": ["gpt-4"]}),
+    "another's address": (KEYS["user"], "/user/update", {"user_id": "carol", "user_alias": "x"}),
+    "to lead one's team": (
+        KEYS["user"],
+        "/team/member_update",
+        {"team_id": "t", "user_id": "user", "role": "admin"},
+    ),
+    "to lead another team": (
+        KEYS["lead"],
+        "/team/member_add",
+        {"team_id": "t2", "member": {"role": "admin", "user_id": "lead"}},
+    ),
+    "a wider list for the team": (
+        KEYS["lead"],
+        "/team/update",
+        {"team_id": "t", "models": ["*"]},
+    ),
+    "to read what leads upstream": (KEYS["user"], "/model/new", {}),
+}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+async def test_is_refused(world, attempt):
+    key, path, body = ATTEMPTS[attempt]
+    await world.made("/key/update", {"key": CAROLS, "key_alias": "carols"})
+    world.journal.committed.clear()
+    answer = await world.call("POST", path, body, key=key)
+    assert answer.status in (401, 403), await answer.text()
+    assert not world.journal.committed
+    assert CAROLS not in await answer.text()
+
+
+ALLOWED = {
+    "the same list": (LIMITED, "/key/generate", {"models": ["gpt-4"]}),
+    "nothing": (LIMITED, "/key/generate", {"models": ["no-default-models"]}),
+    "one's own key, narrower": (KEYS["user"], "/key/update", {"key": LIMITED, "models": ["gpt-4"]}),
+    "a key of one's team, with permission": (
+        KEYS["user"],
+        "/key/generate",
+        {"team_id": "t", "models": ["openai/x"]},
+    ),
+    "a key of one's team without a list": (KEYS["user"], "/key/generate", {"team_id": "t"}),
+    "all the team has": (
+        KEYS["lead"],
+        "/key/generate",
+        {"team_id": "t", "user_id": "carol", "models": ["all-team-models"]},
+    ),
+    "a narrower type": (KEYS["user"], "/key/generate", {"key_type": "llm_api"}),
+    "one's own key by its hash": (
+        KEYS["user"],
+        "/key/update",
+        {"key": digest(OWN["user"]), "tags": ["x"]},
+    ),
+    "one's own alias": (KEYS["user"], "/user/update", {"user_id": "user", "user_alias": "x"}),
+    "anything, as an admin": (KEYS["admin"], "/key/update", {"key": CAROLS, "models": ["*"]}),
+    "all routes, as an admin": (KEYS["admin"], "/key/generate", {"allowed_routes": ["/key/*"]}),
+}
+
+
+@pytest.mark.parametrize("attempt", ALLOWED)
+async def test_what_is_within_ones_own_is_done(world, attempt):
+    key, path, body = ALLOWED[attempt]
+    answer = await world.call("POST", path, body, key=key)
+    assert answer.status == 200, await answer.text()
+    assert len(world.journal.committed) == 1
+
+
+async def test_the_refusal_names_the_entry_and_what_could_be_given(world):
+    body = {"models": ["gpt-4", "gpt-4o"]}
+    answer = await world.call("POST", "/key/generate", body, key=LIMITED)
+    error = (await answer.json())["error"]
+    assert (answer.status, error["param"]) == (403, "models")
+    assert "'gpt-4o'" in error["message"]
+    assert "['gpt-4']" in error["message"]
+
+
+async def test_a_missing_permission_is_told_apart(world):
+    answer = await world.call("POST", "/key/delete", {"keys": [IN_TEAM]}, key=KEYS["user"])
+    error = (await answer.json())["error"]
+    assert (answer.status, error["type"]) == (401, "team_member_permission_error")
+    assert "/key/delete" in error["message"]
+
+
+async def test_only_an_admin_acts_in_somebody_elses_name(world):
+    headers = {"litellm-changed-by": "somebody"}
+    for key, by in ((KEYS["user"], "user"), (KEYS["admin"], "admin for somebody")):
+        answer = await world.call("POST", "/key/generate", {}, key=key, headers=headers)
+        made = await answer.json()
+        assert world.journal.committed[-1][1] == by
+        assert made["created_by"] == by.rpartition(" ")[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (("/key/block", {"key": KEYS["admin"]}), 401),
+        (("/key/update", {"key": KEYS["admin"], "duration": "0s"}), 401),
+        (("/key/update", {"key": KEYS["admin"], "allowed_routes": ["/v1/*"]}), 403),
+        (("/user/update", {"user_id": "admin", "user_role": "internal_user"}), 401),
+        (("/user/delete", {"user_ids": ["admin"]}), 401),
+        (("/key/delete", {"keys": [KEYS["admin"]]}), 401),
+    ],
+)
+async def test_an_admins_key_loses_its_power_with_the_next_call(world, change, status):
+    assert (await world.call("POST", "/team/new", {}, key=KEYS["admin"])).status == 200
+    await world.made(*change)
+    assert (await world.call("POST", "/team/new", {}, key=KEYS["admin"])).status == status
+
+
+async def test_a_list_shows_users_their_own_keys_and_leaders_their_teams(world):
+    async def listed(who, **query):
+        asked = "&".join(f"{name}={value}" for name, value in query.items())
+        answer = await world.call("GET", f"/key/list?size=100&{asked}", key=KEYS[who])
+        return answer.status, (await answer.json()).get("keys")
+
+    everything = set((await listed("admin"))[1])
+    assert everything == {d.hex() for d in world.journal.state.keys}
+    assert set((await listed("viewer"))[1]) == everything
+    own = {digest(k) for k in (KEYS["user"], OWN["user"], LIMITED, IN_TEAM, ROUTED)}
+    assert set((await listed("user"))[1]) == own
+    leads = {digest(k) for k in (KEYS["lead"], OWN["lead"], LEADS_LIMITED, CAROLS_IN_TEAM, IN_TEAM)}
+    assert set((await listed("lead"))[1]) == leads
+    assert (await listed("user", user_id="carol"))[0] == 403
+    assert (await listed("lead", user_id="carol"))[1] == [digest(CAROLS_IN_TEAM)]
+    assert (await listed("key"))[0] == 401

@@ -1,0 +1,397 @@
+"""What the gateway decides, sends and answers, over real sockets."""
+
+import aiohttp
+import pytest
+
+from services.gateway.admission import Admitted
+from shared.credentials import Secret
+from shared.decisions import MASTER, Allow, Listing, ListQuestion, Question
+from tests.service.gateway_world import (
+    KEY,
+    MASTER_KEY,
+    OTHER_KEY,
+    UPSTREAM_SECRET,
+    client,
+    running,
+    world,
+)
+from tests.service.recording import reply
+
+__all__ = ["client", "world"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/chat/completions"])
+async def test_an_allowed_request_reaches_the_upstream_as_decided(world, client, path):
+    answer = await client.chat(" gpt-4", path, messages=[{"role": "user", "content": "hi"}])
+    assert answer.status == 200
+    assert answer.headers["x-grantgate-revision"] == "7"
+    assert answer.headers["x-request-id"]
+    (sent,) = world.openai.requests
+    assert (sent.method, sent.target) == ("POST", "/v1/chat/completions")
+    assert sent.json() == {"model": "up-gpt-4", "messages": [{"role": "user", "content": "hi"}]}
+    assert sent.header("authorization") == f"Bearer {UPSTREAM_SECRET}"
+    assert sent.header("content-type") == "application/json"
+
+
+async def test_a_denied_request_reaches_nothing_and_is_told_why(world, client):
+    answer = await client.chat("gpt-4o")
+    assert answer.status == 403
+    assert answer.headers["x-grantgate-reason"] == "key_model_not_allowed"
+    assert answer.headers["x-grantgate-revision"] == "7"
+    assert answer.error["type"] == "key_model_access_denied"
+    assert answer.error["code"] == "403"
+    assert answer.error["message"].endswith("Tried to access gpt-4o")
+    assert world.reached_nothing()
+
+
+async def test_the_alias_is_asked_about_and_its_target_dispatched(world, client):
+    assert (await client.chat("alias")).status == 200
+    assert world.openai.requests[0].json()["model"] == "up-gpt-4"
+    assert world.policy.asked[-1].model == "alias"
+
+
+async def test_the_question_carries_the_digest_the_route_and_the_floor(world, client):
+    await client.chat(path="/chat/completions", headers={"x-grantgate-min-revision": "5"})
+    digest = Secret(KEY).digest()
+    assert world.policy.asked == [Question(digest, "gpt-4", "/v1/chat/completions", 5)]
+
+
+async def test_an_answer_older_than_the_floor_is_no_answer(world, client):
+    answer = await client.chat(headers={"x-grantgate-min-revision": "8"})
+    assert answer.status == 503
+    assert world.reached_nothing()
+    assert (await client.chat(headers={"x-grantgate-min-revision": "-1"})).status == 400
+
+
+async def test_without_policy_nothing_is_forwarded(world, client):
+    world.policy.is_down = True
+    for path in ("/v1/chat/completions", "/v1/messages"):
+        answer = await client.chat(path=path)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert (await client.send("GET", "/v1/models")).error["type"] == "policy_unavailable"
+    assert (await client.send("GET", "/health/readiness")).status == 503
+    assert world.reached_nothing()
+
+
+@pytest.mark.parametrize(
+    "says",
+    [Listing(7, ("gpt-4",)), Allow(7), Allow(7, "gpt-4"), Allow(7, "", ("gpt-4-a",))],
+)
+async def test_an_answer_of_the_wrong_shape_admits_nothing(world, client, says):
+    world.policy.says = says
+    assert (await client.chat()).status == 503
+    assert world.reached_nothing()
+
+
+def test_an_admission_cannot_be_made_without_a_decision():
+    with pytest.raises(TypeError):
+        Admitted(Allow(1, "m", ("d",)), object())
+
+
+async def test_the_master_key_is_asked_about_as_itself(world, client):
+    answer = await client.chat(headers={"Authorization": f"Bearer {MASTER_KEY}"})
+    assert answer.status == 200
+    assert world.policy.asked[0].key == MASTER
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-gg-" + "a" * 38, "sk-gg-short", "pk-x", "sk-", "sk-\u00e9", "sk-" + "x" * 600]
+)
+async def test_a_key_with_a_bad_checksum_or_form_is_refused_without_asking(world, client, key):
+    answer = await client.chat(headers={"Authorization": f"Bearer {key}"})
+    assert (answer.status, answer.error["type"]) == (401, "auth_error")
+    assert key.removeprefix("sk-") not in answer.body.decode() or key == "sk-"
+    assert world.policy.asked == []
+
+
+async def test_an_unknown_key_is_told_that_rather_than_what_is_wrong_with_its_body(world, client):
+    headers = {"Authorization": f"Bearer {OTHER_KEY}", "Content-Type": "application/json"}
+    answer = await client.send("POST", "/v1/chat/completions", data=b"{", headers=headers)
+    assert (answer.status, answer.error["type"]) == (401, "token_not_found_in_db")
+    assert world.reached_nothing()
+
+
+async def test_a_query_or_path_that_names_another_model_is_refused(world, client):
+    for path in (
+        "/v1/chat/completions?model=claude",
+        "/openai/deployments/claude/chat/completions",
+        "/engines/claude/chat/completions",
+    ):
+        answer = await client.chat("gpt-4", path)
+        assert (answer.status, answer.error["param"]) == (400, "model")
+    assert world.reached_nothing()
+
+
+async def test_azure_paths_are_the_plain_route_with_the_model_of_the_path(world):
+    path = "/openai/deployments/gpt-4/chat/completions?api-version=2024-10-21"
+    async with aiohttp.ClientSession(world.url, headers={"api-key": KEY}) as session:
+        assert (await session.post(path, json={"messages": []})).status == 200
+    assert world.openai.requests[0].target == "/v1/chat/completions"
+    assert world.openai.requests[0].json() == {"messages": [], "model": "up-gpt-4"}
+
+
+async def test_routing_members_are_dropped_and_the_upstream_is_the_configured_one(world, client):
+    evil = f"http://127.0.0.1:{world.claude.port}"
+    answer = await client.chat(api_base=evil, base_url=evil, fallbacks=["claude"], models=["x"])
+    assert answer.status == 200
+    assert world.openai.requests[0].json() == {"model": "up-gpt-4"}
+    assert not world.claude.requests
+
+
+async def test_only_allowed_headers_cross(world, client):
+    await client.chat(
+        headers={
+            "x-grantgate-user": "root",
+            "X-Forwarded-For": "1.1.1.1",
+            "X-Api-Base": "http://evil",
+            "OpenAI-Organization": "org",
+            "Cookie": "a=b",
+            "Idempotency-Key": "once",
+        }
+    )
+    names = {name for name, _ in world.openai.requests[0].headers}
+    assert names == {
+        "host",
+        "accept",
+        "accept-encoding",
+        "user-agent",
+        "idempotency-key",
+        "authorization",
+        "content-type",
+        "content-length",
+    }
+
+
+async def test_upstream_cookies_and_internals_stay_there(world, client):
+    world.openai.answering(
+        headers=[
+            "Set-Cookie: tenant=a",
+            "Location: http://internal",
+            "X-RateLimit-Remaining: 3",
+            "x-grantgate-revision: 99",
+        ]
+    )
+    answer = await client.chat()
+    assert answer.headers["x-ratelimit-remaining"] == "3"
+    assert answer.headers.getall("x-grantgate-revision") == ["7"]
+    assert not {"Set-Cookie", "Location"} & set(answer.headers)
+    await client.chat()
+    assert world.openai.requests[1].header("cookie") is None
+
+
+async def test_a_compressed_answer_passes_as_it_is(world, client):
+    world.openai.answering(b"\x1f\x8bnot really", headers=["Content-Encoding: gzip"])
+    answer = await client.chat(headers={"Accept-Encoding": "gzip"})
+    assert answer.body == b"\x1f\x8bnot really"
+    assert answer.headers["content-encoding"] == "gzip"
+    assert world.openai.requests[0].header("accept-encoding") == "gzip"
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "304 Not Modified"])
+async def test_a_redirect_is_neither_followed_nor_shown(world, client, status):
+    location = f"Location: http://127.0.0.1:{world.claude.port}/v1"
+    world.openai.answering(b"", status=status, headers=[location])
+    answer = await client.chat()
+    assert answer.status == 502
+    assert "Location" not in answer.headers
+    assert not world.claude.requests
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+async def test_an_upstream_that_refuses_our_credential_is_our_fault(world, client, status, capfd):
+    world.openai.answering(f'{{"error":"bad key {UPSTREAM_SECRET}"}}'.encode(), status=status)
+    answer = await client.chat()
+    assert (answer.status, answer.error["type"]) == (502, "upstream_error")
+    assert "upstream_refused_credential" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("status", ["400 Bad", "404 Not Found", "429 Slow Down", "500 Oops"])
+async def test_other_upstream_errors_pass_through(world, client, status):
+    world.openai.answering(b'{"error":{"message":"theirs"}}', status=status)
+    answer = await client.chat()
+    assert answer.status == int(status[:3])
+    assert answer.body == b'{"error":{"message":"theirs"}}'
+
+
+async def test_a_deployment_that_cannot_be_reached_is_passed_over(world, client):
+    assert (await client.chat("half-down")).status == 200
+    assert (await client.chat("half-down")).status == 200
+    assert len(world.openai.requests) == 2
+
+
+async def test_an_unreachable_upstream_is_502(client):
+    answer = await client.chat("down")
+    assert (answer.status, answer.error["type"]) == (502, "upstream_error")
+    assert "127.0.0.1" not in answer.body.decode()
+
+
+async def test_a_silent_upstream_is_504(world, client):
+    async def silent(_recorded, _writer):
+        await world.openai.client_left.wait()
+
+    world.openai.script = silent
+    answer = await client.chat()
+    assert (answer.status, answer.error["type"]) == (504, "upstream_timeout")
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 20", b"garbage\r\n\r\n", reply()[:-3]])
+async def test_an_upstream_that_breaks_off_before_a_whole_answer_is_502(world, client, answer):
+    async def break_off(_recorded, writer):
+        writer.write(answer)
+        writer.close()
+
+    world.openai.script = break_off
+    assert (await client.chat()).status == 502
+
+
+async def test_a_deployment_this_gateway_does_not_know_is_503_and_logged(client, capfd):
+    answer = await client.chat("lost")
+    assert (answer.status, answer.error["type"]) == (503, "configuration_mismatch")
+    assert "deployment_unknown" in capfd.readouterr().out
+
+
+async def test_a_model_on_the_other_api_is_told_its_route(world, client):
+    answer = await client.chat("claude")
+    assert (answer.status, "/v1/messages" in answer.error["message"]) == (400, True)
+    answer = await client.chat("gpt-4", "/v1/messages")
+    assert answer.json()["type"] == "error"
+    assert "/v1/chat/completions" in answer.error["message"]
+    assert world.reached_nothing()
+
+
+async def test_only_deployments_of_the_routes_dialect_are_used(world, client):
+    assert (await client.chat("mixed")).status == 200
+    assert (await client.chat("mixed", "/v1/messages")).status == 200
+    assert (len(world.openai.requests), len(world.claude.requests)) == (1, 1)
+
+
+async def test_messages_go_to_anthropic_with_its_credential_and_error_shape(world, client):
+    async with aiohttp.ClientSession() as session:
+        headers = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
+        sent = session.post(
+            world.url + "/v1/messages?beta=true", json={"model": "claude"}, headers=headers
+        )
+        async with sent as response:
+            assert response.status == 200
+    (sent,) = world.claude.requests
+    assert (sent.target, sent.header("x-api-key")) == ("/v1/messages", UPSTREAM_SECRET)
+    assert sent.header("authorization") is None
+    denied = await client.chat("gpt-4o", "/v1/messages")
+    assert denied.status == 403
+    assert denied.error["type"] == "permission_error"
+    assert denied.json()["request_id"] == denied.headers["request-id"]
+
+
+async def test_requests_spread_evenly_over_the_deployments_of_a_name(world, client):
+    for _ in range(6):
+        await client.chat("spread")
+        await client.chat("gpt-4")
+    models = [sent.json()["model"] for sent in world.openai.requests]
+    assert models.count("up-spread-a") == models.count("up-spread-b") == 3
+
+
+async def test_a_form_reaches_the_upstream_with_one_model_and_its_file(world, client):
+    sound = bytes(range(256)) * 2000
+    form = aiohttp.FormData()
+    form.add_field("file", sound, filename="a.wav", content_type="audio/wav")
+    form.add_field("model", "gpt-4")
+    answer = await client.send("POST", "/v1/audio/transcriptions", data=form)
+    assert answer.status == 200
+    (sent,) = world.openai.requests
+    assert sent.target == "/v1/audio/transcriptions"
+    assert sent.body.count(b'name="model"') == 1
+    assert b'name="model"\r\n\r\nup-gpt-4\r\n' in sent.body
+    assert sound in sent.body
+    assert int(sent.header("content-length")) == len(sent.body)
+
+
+async def test_models_are_listed_in_the_callers_shape(world, client):
+    listed = (await client.send("GET", "/v1/models")).json()
+    assert listed["object"] == "list"
+    assert listed["data"][0] == {
+        "id": "gpt-4",
+        "object": "model",
+        "created": 1677610602,
+        "owned_by": "openai",
+    }
+    assert world.policy.asked == [ListQuestion(Secret(KEY).digest(), "/v1/models", 0)]
+    headers = {"anthropic-version": "2023-06-01"}
+    page = (await client.send("GET", "/models?limit=5", headers=headers)).json()
+    assert (page["first_id"], page["last_id"], page["has_more"]) == ("gpt-4", "openai/*", False)
+    assert page["data"][0]["type"] == "model"
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("gpt-4", 200), ("openai%2F*", 200), ("gpt-4o", 404), ("other%2F*", 404)]
+)
+async def test_one_model_is_found_when_it_may_be_called(client, name, status):
+    answer = await client.send("GET", f"/v1/models/{name}")
+    assert answer.status == status
+
+
+async def test_health_is_public(client, world):
+    assert (await client.send("GET", "/health/liveliness")).json() == "I'm alive!"
+    assert (await client.send("GET", "/health/liveness")).json() == "I'm alive!"
+    assert (await client.send("GET", "/health/readiness")).json()["status"] == "healthy"
+    assert (await client.send("GET", "/")).status == 200
+    assert world.policy.asked == []
+
+
+async def test_management_is_forwarded_with_one_spelling_of_the_key(world, client):
+    world.keys.answering(
+        b'{"key":"sk-new"}',
+        headers=["x-grantgate-revision: 12", "Set-Cookie: a=b", "x-grantgate-propagation: pending"],
+    )
+    answer = await client.send(
+        "POST",
+        "/key/%67enerate",
+        json={"models": []},
+        headers={
+            "Authorization": f"bearer {MASTER_KEY}",
+            "Cookie": "a=b",
+            "litellm-changed-by": "me",
+        },
+    )
+    assert (answer.status, answer.json()) == (200, {"key": "sk-new"})
+    assert answer.headers.getall("x-grantgate-revision") == ["12"]
+    assert answer.headers["x-grantgate-propagation"] == "pending"
+    assert "Set-Cookie" not in answer.headers
+    (sent,) = world.keys.requests
+    assert (sent.method, sent.target) == ("POST", "/key/generate")
+    assert sent.header("authorization") == f"Bearer {MASTER_KEY}"
+    assert sent.header("litellm-changed-by") == "me"
+    assert sent.header("cookie") is None
+    assert world.policy.floor == 12
+
+
+async def test_a_pending_or_failed_write_raises_no_floor(world, client):
+    for status in ("202 Accepted", "500 Oops"):
+        world.keys.answering(status=status, headers=["x-grantgate-revision: 12"])
+        await client.send("POST", "/team/new", json={})
+    assert world.policy.floor == 0
+
+
+async def test_management_without_keys_is_503():
+    async with running() as world:
+        world.gateway._management._keys_url = "http://127.0.0.1:1"
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session:
+            url = world.url + "/key/info?key=x"
+            async with session.get(url) as response:
+                assert (response.status, response.headers["retry-after"]) == (503, "1")
+
+
+async def test_management_without_a_key_is_401_and_not_forwarded(world):
+    async with aiohttp.ClientSession(world.url) as session:
+        assert (await session.post("/key/generate", json={})).status == 401
+    assert not world.keys.requests
+
+
+@pytest.mark.parametrize(
+    "name", ["GPT-4", "gpt\x00", "gpt/../x", "gp*", ".*", "gpt-\u0434", "x" * 10_000, "x" * 900_000]
+)
+async def test_a_name_that_is_not_the_granted_one_is_refused(world, client, name):
+    answer = await client.chat(name)
+    assert answer.status in (400, 403)
+    assert len(answer.body) < 1500
+    assert world.reached_nothing()
+    assert all(len(ask.model or "") <= 513 for ask in world.policy.asked)

@@ -1,0 +1,289 @@
+"""nats.conf as shipped: each service reaches its own subjects and nobody else's."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import nats.errors
+import pytest
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+
+from services.dev.bundled import NATS_CONF
+from shared import subjects
+
+Connect = Callable[[str], Awaitable[Client]]
+PASSWORDS = {"keys": "gg_k", "policy": "gg_p", "gateway": "gg_g"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@asynccontextmanager
+async def serve(store: Path, passwords: dict[str, str]) -> AsyncIterator[tuple[str, str]]:
+    """A real server with the shipped file: its client URL and its monitoring URL."""
+    port, monitor = free_port(), free_port()
+    environ = {f"GRANTGATE_NATS_{user.upper()}_PASSWORD": word for user, word in passwords.items()}
+    server = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("nats-server"),
+        *("--config", NATS_CONF, "--addr", "127.0.0.1", "--port", str(port)),
+        *("--store_dir", store, "-m", str(monitor)),
+        env=os.environ | environ,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        lines: list[str] = []
+        while not lines or "Server is ready" not in lines[-1]:
+            line = (await server.stderr.readline()).decode()
+            assert line, "".join(lines)
+            lines.append(line)
+        yield f"nats://127.0.0.1:{port}", f"http://127.0.0.1:{monitor}"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        await server.communicate()
+
+
+@pytest.fixture
+async def connect(tmp_path) -> AsyncIterator[Connect]:
+    clients = []
+    async with serve(tmp_path, PASSWORDS) as (url, _):
+
+        async def open_client(user: str, inbox: str | None = None) -> Client:
+            client = await connected(url, user, PASSWORDS[user], inbox or user)
+            clients.append(client)
+            return client
+
+        yield open_client
+        for client in clients:
+            await client.close()
+
+
+async def connected(url: str, user: str, password: str, inbox: str) -> Client:
+    refusals: asyncio.Queue[str] = asyncio.Queue()
+
+    async def refused(error: Exception) -> None:
+        refusals.put_nowait(str(error))
+
+    client = Client()
+    try:
+        await client.connect(
+            url,
+            user=user,
+            password=password,
+            inbox_prefix=f"_INBOX_{inbox}".encode(),
+            error_cb=refused,
+            allow_reconnect=False,
+        )
+    except nats.errors.Error:
+        await client.close()
+        raise
+    client.refusals = refusals
+    return client
+
+
+async def create_stream(keys: Client) -> None:
+    await keys.jetstream().add_stream(
+        name=subjects.STREAM,
+        subjects=[subjects.STREAM_SUBJECTS],
+        max_msgs_per_subject=1,
+        deny_delete=True,
+    )
+
+
+async def refusal(client: Client) -> str:
+    """What the server refused of all this client has sent; refusals come in the order of sending.
+
+    A publish that nobody may do marks the end.
+    """
+    await client.publish("nobodys.subject", b"")
+    told = []
+    while not told or "nobodys.subject" not in told[-1]:
+        told.append(await asyncio.wait_for(client.refusals.get(), 5))
+    return "\n".join(told[:-1])
+
+
+ALLOWED_PUBLISH = [
+    ("keys", "grants.epoch"),
+    ("keys", "grants.change.1"),
+    ("keys", "policy.report"),
+    ("keys", "snapshot.index"),
+    ("keys", "snapshot.chunk.s1.0"),
+    ("policy", "$JS.API.DIRECT.GET.GRANTS"),
+    ("policy", "$JS.API.DIRECT.GET.SNAPSHOTS"),
+    ("policy", "$JS.API.STREAM.MSG.GET.SNAPSHOTS"),
+    ("policy", "grants.member.r1"),
+    ("policy", "policy.applied.r1"),
+    ("policy", "_INBOX_gateway.abc.1"),
+    ("gateway", "policy.decide"),
+    ("gateway", "policy.decide.any"),
+]
+DENIED_PUBLISH = [
+    ("keys", "policy.decide"),
+    ("keys", "grants.member.r1"),
+    ("keys", "_INBOX_gateway.abc"),
+    ("keys", "$JS.API.STREAM.DELETE.OTHER"),
+    ("keys", "$JS.API.STREAM.DELETE.SNAPSHOTS"),
+    ("policy", "grants.change.1"),
+    ("policy", "grants.epoch"),
+    ("policy", "snapshot.index"),
+    ("policy", "snapshot.chunk.s1.0"),
+    ("policy", "$JS.API.STREAM.PURGE.SNAPSHOTS"),
+    ("policy", "$JS.API.STREAM.CREATE.SNAPSHOTS"),
+    ("policy", "$JS.API.DIRECT.GET.OTHER"),
+    ("policy", "_INBOX_keys.abc"),
+    ("policy", "$JS.API.STREAM.DELETE.GRANTS"),
+    ("policy", "$JS.API.STREAM.CREATE.GRANTS"),
+    ("policy", "$JS.API.STREAM.UPDATE.GRANTS"),
+    ("gateway", "grants.change.1"),
+    ("gateway", "grants.member.r1"),
+    ("gateway", "policy.applied.r1"),
+    ("gateway", "policy.report"),
+    ("gateway", "$JS.API.STREAM.INFO.GRANTS"),
+    ("gateway", "$JS.API.STREAM.PURGE.GRANTS"),
+    ("gateway", "$JS.API.DIRECT.GET.GRANTS"),
+    ("gateway", "$JS.API.DIRECT.GET.SNAPSHOTS"),
+    ("gateway", "snapshot.index"),
+]
+ALLOWED_SUBSCRIBE = [
+    ("keys", "policy.applied.>", ""),
+    ("policy", "grants.change.>", ""),
+    ("policy", "grants.epoch", ""),
+    ("policy", "policy.report", ""),
+    ("policy", "policy.decide", "policy"),
+    ("policy", "policy.decide.any", ""),
+]
+DENIED_SUBSCRIBE = [
+    ("keys", "policy.decide", ""),
+    ("keys", "policy.decide", "policy"),
+    ("keys", "_INBOX_gateway.>", ""),
+    ("keys", "_INBOX_policy.>", ""),
+    ("policy", "policy.decide", ""),
+    ("policy", "policy.decide", "spies"),
+    ("policy", "_INBOX_gateway.>", ""),
+    ("policy", "_INBOX_keys.>", ""),
+    ("policy", ">", ""),
+    ("gateway", "policy.decide", ""),
+    ("gateway", "policy.decide", "policy"),
+    ("gateway", "policy.decide.any", ""),
+    ("gateway", "grants.>", ""),
+    ("gateway", "_INBOX_keys.>", ""),
+    ("gateway", "_INBOX.>", ""),
+    ("gateway", ">", ""),
+]
+
+
+async def test_each_service_may_publish_its_own_subjects_only(connect):
+    clients = {user: await connect(user) for user in PASSWORDS}
+    for user, subject in ALLOWED_PUBLISH:
+        await clients[user].publish(subject, b"")
+        assert not await refusal(clients[user]), (user, subject)
+    for user, subject in DENIED_PUBLISH:
+        await clients[user].publish(subject, b"")
+        assert "permissions violation for publish" in await refusal(clients[user]), (user, subject)
+
+
+async def test_each_service_may_subscribe_its_own_subjects_only(connect):
+    clients = {user: await connect(user) for user in PASSWORDS}
+    for user, subject, queue in ALLOWED_SUBSCRIBE:
+        await clients[user].subscribe(subject, queue=queue)
+        assert not await refusal(clients[user]), (user, subject, queue)
+    for user, subject, queue in DENIED_SUBSCRIBE:
+        await clients[user].subscribe(subject, queue=queue)
+        told = await refusal(clients[user])
+        assert "permissions violation for subscription" in told, (user, subject, queue)
+
+
+@pytest.mark.parametrize("user", ["keys", "policy", "gateway"])
+async def test_no_service_can_answer_under_anothers_inbox_prefix(connect, user):
+    client = await connect(user, inbox="someone_else")
+    await client.subscribe(client.new_inbox())
+    assert "permissions violation for subscription" in await refusal(client)
+
+
+async def test_keys_can_do_all_that_it_does_with_the_stream(connect):
+    keys = await connect("keys")
+    stream = keys.jetstream()
+    with pytest.raises(NotFoundError):
+        await stream.stream_info(subjects.STREAM)
+    await create_stream(keys)
+    expected = {
+        "Nats-Expected-Last-Subject-Sequence": "0",
+        "Nats-Expected-Last-Subject-Sequence-Subject": subjects.CHANGES,
+    }
+    ack = await stream.publish(subjects.change(1), b"one", headers=expected)
+    assert (await stream.get_last_msg(subjects.STREAM, subjects.CHANGES)).seq == ack.seq
+    info = await stream.stream_info(subjects.STREAM, subjects_filter=subjects.CHANGES)
+    await stream.update_stream(info.config)
+    await stream.purge_stream(subjects.STREAM)
+    await stream.delete_stream(subjects.STREAM)
+    assert (await stream.account_info()).streams == 0
+
+
+async def test_policy_keeps_its_member_record_and_reads_the_stream(connect):
+    keys, policy = await connect("keys"), await connect("policy")
+    await create_stream(keys)
+    await keys.jetstream().publish(subjects.change(1), b"one")
+    stream = policy.jetstream()
+    await stream.publish(subjects.member("r1"), b"applied 1")
+    last = await stream.get_last_msg(subjects.STREAM, subjects.CHANGES)
+    assert last.data == b"one"
+    await stream.purge_stream(subjects.STREAM, subject=subjects.member("r1"))
+    info = await stream.stream_info(subjects.STREAM, subjects_filter=">")
+    assert set(info.state.subjects) == {subjects.change(1)}
+
+
+@pytest.mark.parametrize(
+    ("subject", "queue"), [(subjects.DECIDE, subjects.DECIDE_QUEUE), (subjects.DECIDE_ANY, "")]
+)
+async def test_a_question_reaches_policy_and_its_answer_the_gateway(connect, subject, queue):
+    policy, gateway = await connect("policy"), await connect("gateway")
+
+    async def answer(message) -> None:
+        await message.respond(b"allow")
+
+    await policy.subscribe(subject, queue=queue, cb=answer)
+    await policy.flush()
+    assert (await gateway.request(subject, b"may I?", timeout=2)).data == b"allow"
+
+
+async def test_a_replicas_report_reaches_keys(connect):
+    keys, policy = await connect("keys"), await connect("policy")
+    reports = await keys.subscribe(subjects.APPLIED)
+    await keys.flush()
+    await policy.publish(subjects.applied("r1"), b"7")
+    await policy.flush()
+    assert (await reports.next_msg(timeout=2)).data == b"7"
+
+
+@pytest.mark.parametrize("word", ["1234567890", "10k", "a b", "tr#ue"])
+async def test_a_password_in_double_quotes_may_look_like_anything(tmp_path, word):
+    async with serve(tmp_path, PASSWORDS | {"keys": f'"{word}"'}) as (url, _):
+        client = await connected(url, "keys", word, "keys")
+        await client.close()
+
+
+async def test_nobody_connects_without_a_password(tmp_path):
+    async with serve(tmp_path, PASSWORDS) as (url, _):
+        for user, password in [("keys", ""), ("keys", "gg_p"), ("", ""), ("admin", "admin")]:
+            with pytest.raises(nats.errors.Error):
+                await connected(url, user, password, "keys")
+
+
+async def test_an_acknowledged_message_is_synced_and_a_snapshot_chunk_fits(tmp_path):
+    async with (
+        serve(tmp_path, PASSWORDS) as (_, monitor),
+        aiohttp.ClientSession() as session,
+        session.get(f"{monitor}/varz") as answer,
+    ):
+        state = await answer.json()
+    assert state["jetstream"]["config"]["sync_always"] is True
+    assert state["max_payload"] == 8 * 1024 * 1024

@@ -1,0 +1,352 @@
+"""Whole tables: written by keys, read by a starting replica, and what is trimmed behind them."""
+
+import asyncio
+import shutil
+import time
+from contextlib import AsyncExitStack
+
+import pytest
+from aiohttp import web
+
+from services.keys import internal
+from services.policy.own_copy import OwnCopy
+from services.policy.sources import KeysOverHttp, keep_copy
+from shared import bus, snapshots, subjects
+from shared.changes import decode_change, encode_change
+from shared.credentials import Secret
+from shared.http import listen
+from shared.snapshots import BadSnapshot
+from tests.parts import free_port, until
+from tests.service.delivery_world import (
+    MemoryStore,
+    World,
+    journal_on,
+    new_id,
+    record,
+    task,
+    write,
+)
+
+
+@pytest.fixture
+async def world(nats_server):
+    async with AsyncExitStack() as stack:
+        yield World(nats_server, stack)
+
+
+@pytest.fixture
+async def journal():
+    return await journal_on(MemoryStore())
+
+
+async def filled(journal, count, publisher=None):
+    """Have the log grow, and the stream with it when there is a publisher."""
+    journal.store.fill(count)
+    await journal.current()
+    if publisher is not None:
+        await until(lambda: publisher.published_rev == journal.state.rev, "publication")
+
+
+async def keys_side(world, journal):
+    publisher, barrier = await world.publisher(journal)
+    await world.stack.enter_async_context(task(publisher.snapshots.run(publisher)))
+    await until(lambda: publisher.epoch and publisher.epoch.complete, "the epoch")
+    await until(lambda: publisher.published_rev == journal.state.rev, "publication")
+    return publisher, barrier
+
+
+def holds(feed, journal):
+    """Whether the replica's table is the log's state."""
+    return (
+        feed.table.rev == journal.state.rev
+        and feed.table.chain == journal.state.chain
+        and feed.table.sizes()["keys"] == len(journal.state.keys)
+    )
+
+
+async def stream_state(world):
+    """The first and last revision the stream holds, and its epoch's first."""
+    stream = bus.ChangeStream(await world.connect("keys"))
+    found = await stream.subjects_under(subjects.CHANGES)
+    return sorted(int(subject.rsplit(".", 1)[1]) for subject in found)
+
+
+async def test_a_snapshot_is_written_when_the_log_has_grown_and_the_last_two_are_kept(
+    world, journal
+):
+    publisher, _ = await keys_side(world, journal)
+    bucket = (await world.policy()).bucket
+    for count in (1, 2, 2):
+        await filled(journal, 60, publisher)
+
+        async def snapshots_up_to(head=journal.state.rev, count=count):
+            index = await bucket.index()
+            return [m.rev for m in index.snapshots][:1] == [head] and index.snapshots[:count]
+
+        await until(snapshots_up_to, "the snapshot")
+
+    index = await bucket.index()
+    assert [manifest.rev for manifest in index.snapshots] == [180, 120]
+    stream = bus.SnapshotStream(await world.connect("keys"))
+
+    async def only_theirs():
+        there = await stream.subjects_under(subjects.SNAPSHOT_CHUNKS)
+        return {subjects.snapshot_of(s) for s in there} == {m.id for m in index.snapshots}
+
+    await until(only_theirs, "the older chunks to go")
+    for manifest in index.snapshots:
+        found = [chunk async for chunk in bucket.chunks(manifest)]
+        for number, chunk in enumerate(found):
+            snapshots.check(manifest, number, chunk)
+        assert len(found) == len(manifest.chunks)
+        assert manifest.epoch == publisher.epoch.id
+
+
+async def test_the_stream_is_trimmed_below_the_older_snapshot_and_replicas_start_all_the_same(
+    world, journal
+):
+    publisher, barrier = await keys_side(world, journal)
+    early = await world.policy()
+    await until(lambda: early.responder.is_open, "the lease")
+    for _ in range(2):
+        await filled(journal, 60, publisher)
+        await publisher.snapshots.write(publisher.epoch.id)
+    await until(lambda: publisher.epoch.first_rev == 60, "the trimming")
+    assert await until(lambda: stream_state(world), "the stream") == list(range(60, 121))
+
+    late = await world.policy()
+
+    await until(lambda: late.responder.is_open, "the lease")
+    assert holds(late, journal)
+    rev = await write(journal, record(1, blocked=True))
+    assert await barrier.enforced(rev) == "enforced"
+    assert holds(late, journal)
+    assert holds(early, journal)
+
+
+async def test_a_replica_that_was_away_while_its_next_change_was_trimmed_builds_anew(
+    world, journal
+):
+    publisher, _ = await keys_side(world, journal)
+    feed = await world.policy()
+    await filled(journal, 10)
+    await until(lambda: feed.table.rev == 10, "the first changes")
+    old = feed.table
+    # As if it had been frozen: what is pushed now is not heard.
+    feed.stop()
+    for _ in range(2):
+        await filled(journal, 60, publisher)
+        await publisher.snapshots.write(publisher.epoch.id)
+    await until(lambda: publisher.epoch.first_rev == 70, "the trimming")
+
+    await world.stack.enter_async_context(task(feed.run(feed.responder)))
+
+    await until(lambda: feed.table.rev == 130, "the table")
+    assert holds(feed, journal)
+    assert feed.table is not old
+
+
+async def test_a_wiped_store_with_a_long_log_is_begun_with_a_snapshot(
+    world, journal, nats_server, tmp_path
+):
+    await filled(journal, 700)
+    publisher, _ = await keys_side(world, journal)
+    feed = await world.policy()
+    await until(lambda: feed.responder.is_open, "the lease")
+    assert publisher.epoch.first_rev == 700
+    before, table = publisher.epoch.id, feed.table
+
+    await nats_server.kill()
+    shutil.rmtree(tmp_path / "jetstream")
+    await nats_server.start()
+
+    await until(lambda: publisher.epoch.id != before and publisher.epoch.complete, "a new epoch")
+    assert await until(lambda: stream_state(world), "the stream") == [700]
+    await until(lambda: feed.epoch and feed.epoch.id == publisher.epoch.id, "the replica")
+    assert feed.table is table  # the same history: nothing to build
+    late = await world.policy()
+    await until(lambda: late.responder.is_open, "the lease of a new one")
+    assert holds(late, journal)
+
+
+async def test_a_damaged_chunk_is_noticed_and_the_older_snapshot_taken(world, journal):
+    publisher, _ = await keys_side(world, journal)
+    for _ in range(2):
+        await filled(journal, 60, publisher)
+        index = await publisher.snapshots.write(publisher.epoch.id)
+    newest = index.snapshots[0]
+    stream = bus.SnapshotStream(await world.connect("keys"))
+    await stream.put(subjects.snapshot_chunk(newest.id, 0), b"\x90")
+
+    feed = await world.policy()
+
+    await until(lambda: feed.responder.is_open, "the lease")
+    assert holds(feed, journal)
+
+
+async def test_a_replica_starts_from_its_own_copy_when_the_bus_has_none(world, journal, tmp_path):
+    publisher, _ = await keys_side(world, journal)
+    for _ in range(2):
+        await filled(journal, 60, publisher)
+        await publisher.snapshots.write(publisher.epoch.id)
+    await until(lambda: publisher.epoch.first_rev == 60, "the trimming")
+    bucket = (await world.policy()).bucket
+    copy = OwnCopy(tmp_path / "policy")
+
+    async def is_copied():
+        manifest = await copy.manifest()
+        return manifest is not None and manifest.rev == 120
+
+    async with task(keep_copy(bucket, copy)):
+        await until(is_copied, "the copy")
+    await bus.SnapshotStream(await world.connect("keys")).purge()
+
+    feed = await world.policy(copy=copy)
+
+    await until(lambda: feed.responder.is_open, "the lease")
+    assert holds(feed, journal)
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "flipped", "other"])
+async def test_a_damaged_own_copy_is_ignored(world, journal, tmp_path, damage):
+    publisher, _ = await keys_side(world, journal)
+    await filled(journal, 60, publisher)
+    index = await publisher.snapshots.write(publisher.epoch.id)
+    feed = await world.policy()
+    copy = OwnCopy(tmp_path)
+    await copy.write(index.snapshots[0], feed.bucket.chunks(index.snapshots[0]))
+    path = tmp_path / "snapshot"
+    data = path.read_bytes()
+    path.write_bytes(
+        {
+            "empty": b"",
+            "half": data[: len(data) // 2],
+            "flipped": data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+            "other": b"something else entirely",
+        }[damage]
+    )
+
+    late = await world.policy(copy=copy)
+
+    await until(lambda: late.responder.is_open, "the lease")
+    assert holds(late, journal)
+
+
+async def test_a_copy_of_damaged_chunks_never_replaces_a_good_one(world, journal, tmp_path):
+    publisher, _ = await keys_side(world, journal)
+    await filled(journal, 60, publisher)
+    index = await publisher.snapshots.write(publisher.epoch.id)
+    feed = await world.policy()
+    copy, manifest = OwnCopy(tmp_path), index.snapshots[0]
+    await copy.write(manifest, feed.bucket.chunks(manifest))
+
+    async def damaged():
+        yield b"\x90"
+
+    with pytest.raises(BadSnapshot):
+        await copy.write(manifest, damaged())
+
+    assert await copy.manifest() == manifest
+    assert [path.name for path in tmp_path.glob("snapshot*")] == ["snapshot"]
+
+
+@pytest.fixture
+async def keys_http(journal):
+    """`/internal/*` of keys on a port of its own; a function of the token."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(token=None):
+            app = web.Application()
+            app.add_routes(internal.routes(journal, token, new_id))
+            port = free_port()
+            await stack.enter_async_context(listen(app, "127.0.0.1", port))
+            return f"http://127.0.0.1:{port}"
+
+        yield serve
+
+
+async def test_a_replica_starts_from_keys_when_the_bus_has_no_snapshot(world, journal, keys_http):
+    publisher, _ = await keys_side(world, journal)
+    for _ in range(2):
+        await filled(journal, 60, publisher)
+        await publisher.snapshots.write(publisher.epoch.id)
+    await until(lambda: publisher.epoch.first_rev == 60, "the trimming")
+    await bus.SnapshotStream(await world.connect("keys")).purge()
+    token = Secret("a-token-of-the-tests")
+    url = await keys_http(token)
+
+    feed = await world.policy(keys=KeysOverHttp(url, token))
+
+    await until(lambda: feed.responder.is_open, "the lease")
+    assert holds(feed, journal)
+
+
+async def test_a_hole_in_the_stream_is_filled_from_keys(world, journal, keys_http):
+    await keys_side(world, journal)
+    await filled(journal, 30)
+
+    async def is_there():
+        return len(await stream_state(world)) == 30
+
+    await until(is_there, "publication")
+    await bus.ChangeStream(await world.connect("keys")).purge(subject=subjects.change(17))
+
+    feed = await world.policy(keys=KeysOverHttp(await keys_http(), None))
+
+    await until(lambda: feed.responder.is_open, "the lease")
+    assert holds(feed, journal)
+
+
+async def test_internal_routes_show_themselves_to_the_token_alone(journal, keys_http):
+    await filled(journal, 3)
+    token = Secret("a-token-of-the-tests")
+    url = await keys_http(token)
+
+    found = await KeysOverHttp(url, token).changes(1)
+    assert [decode_change(data).rev for data in found] == [2, 3]
+    for wrong in (None, Secret("another-token")):
+        with pytest.raises(Exception, match="404"):
+            await KeysOverHttp(url, wrong).changes(1)
+
+
+async def test_two_writers_at_once_leave_one_complete_snapshot(world, journal):
+    await keys_side(world, journal)
+    await filled(journal, 40)
+    one, other = [(await world.publisher(journal))[0].snapshots for _ in range(2)]
+
+    outcomes = await asyncio.gather(one.write("e"), other.write("e"), return_exceptions=True)
+
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Index", "Superseded"]
+    bucket = (await world.policy()).bucket
+    manifest = (await bucket.index()).snapshots[0]
+    found = [chunk async for chunk in bucket.chunks(manifest)]
+    for number, chunk in enumerate(found):
+        snapshots.check(manifest, number, chunk)
+    assert len(found) == len(manifest.chunks)
+
+
+async def test_two_thousand_changes_a_second_are_folded_without_missing_a_lease(world, journal):
+    publisher, _ = await keys_side(world, journal)
+    feed = await world.policy()
+    await until(lambda: feed.responder.is_open, "the lease")
+    publisher.stop()
+    sender = await world.connect("keys")
+    journal.store.fill(4000)
+    messages = [
+        (subjects.change(entry.rev), encode_change(entry.as_change()))
+        for entry in journal.store.entries
+    ]
+    lapses = 0
+
+    # As fast as the bus takes them, in order, without waiting for each acknowledgement.
+    began = time.monotonic()
+    for number, (subject, data) in enumerate(messages):
+        await sender.publish(subject, data)
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+            lapses += not feed.responder.is_open
+    await until(lambda: feed.table.rev == 4000, "the fold")
+
+    assert 4000 / (time.monotonic() - began) > 2000
+    assert lapses == 0
+    assert feed.responder.is_open

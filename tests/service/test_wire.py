@@ -1,0 +1,484 @@
+"""Upstream connections against a hostile origin: the answer is right, or the exchange is broken.
+
+Never a truncated success, never another request's bytes.
+"""
+
+import asyncio
+import datetime as dt
+import ipaddress
+import ssl
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.gateway.pool import ConnectTimeout, Pools, Unreachable, target_of
+from services.gateway.wire import MAX_HEAD, MAX_HEADERS, Broken
+from tests import parts
+
+REQUEST = b"POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}"
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"5\r\nhello\r\n6;a=b\r\n world\r\n0\r\n\r\n"
+)
+SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello world"
+TO_CLOSE = b"HTTP/1.1 200 OK\r\n\r\nhello world"
+BODY = b"hello world"
+
+
+class Origin:
+    """Answers each connection with the next of its scripts: bytes to send, or a coroutine."""
+
+    def __init__(self, *scripts):
+        self.scripts = list(scripts)
+        self.requests = []
+        self.connections = 0
+        self._writers = []
+
+    async def _serve(self, reader, writer):
+        self.connections += 1
+        self._writers.append(writer)
+        try:
+            while self.scripts:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                self.requests.append(head + await reader.readexactly(length))
+                script = self.scripts.pop(0)
+                if isinstance(script, bytes):
+                    writer.write(script)
+                    await writer.drain()
+                elif await script(reader, writer) == "close":
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    @asynccontextmanager
+    async def running(self, tls=None):
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for writer in self._writers:
+                writer.close()
+            await server.wait_closed()
+
+
+@asynccontextmanager
+async def pools(**changes):
+    made = Pools(
+        **{
+            "tls": ssl.create_default_context(),
+            "connect_timeout_s": 1.0,
+            "keep_idle_s": 30.0,
+            "most": 100,
+            **changes,
+        }
+    )
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def to(origin, scheme="http"):
+    return target_of("d", f"{scheme}://127.0.0.1:{origin.port}/v1/x")
+
+
+async def ask(made, origin, request=(REQUEST,), first_byte_s=2.0, idle_s=1.0):
+    answer = await made.exchange(
+        to(origin), list(request), first_byte_s=first_byte_s, idle_s=idle_s
+    )
+    try:
+        return answer.status, await answer.whole()
+    finally:
+        answer.close()
+
+
+def in_pieces(data, *cuts, close=False):
+    async def script(_, writer):
+        last = 0
+        for cut in [*cuts, len(data)]:
+            writer.write(data[last:cut])
+            await writer.drain()
+            last = cut
+            await asyncio.sleep(0)
+        return "close" if close else None
+
+    return script
+
+
+@pytest.mark.parametrize("framing", [CHUNKED, SIZED])
+async def test_an_answer_cut_at_every_byte_is_read_right_and_its_connection_kept(framing):
+    scripts = [in_pieces(framing, cut) for cut in range(1, len(framing))]
+    async with Origin(*scripts).running() as origin, pools() as made:
+        for _ in range(1, len(framing)):
+            assert await ask(made, origin) == (200, BODY)
+        assert origin.connections == 1
+
+
+@pytest.mark.parametrize("framing", [CHUNKED, SIZED])
+async def test_an_answer_that_ends_early_at_any_byte_is_never_a_success(framing):
+    scripts = [in_pieces(framing[:cut], close=True) for cut in range(len(framing))]
+    async with Origin(*scripts).running() as origin, pools() as made:
+        for cut in range(len(framing)):
+            with pytest.raises(Broken):
+                await ask(made, origin)
+            assert origin.connections == cut + 1
+
+
+async def test_a_body_that_ends_with_the_connection_is_whole_and_the_connection_not_kept():
+    scripts = [in_pieces(TO_CLOSE, close=True)] * 2
+    async with Origin(*scripts).running() as origin, pools() as made:
+        assert await ask(made, origin) == (200, BODY)
+        assert await ask(made, origin) == (200, BODY)
+        assert origin.connections == 2
+
+
+async def test_a_body_that_ends_with_a_reset_is_not_whole():
+    async def reset(_, writer):
+        writer.write(TO_CLOSE)
+        await writer.drain()
+        writer.transport.abort()
+
+    async with Origin(reset).running() as origin, pools() as made:
+        try:
+            status, body = await ask(made, origin)
+        except Broken:
+            return
+        # A reset after the last byte may reach us as an ordinary end; nothing of it is lost then.
+        assert (status, body) == (200, BODY)
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+async def test_an_answer_without_a_body_ends_with_its_head(status):
+    script = b"HTTP/1.1 " + status + b"\r\n\r\n"
+    async with Origin(script, SIZED).running() as origin, pools() as made:
+        assert (await ask(made, origin))[1] == b""
+        assert await ask(made, origin) == (200, BODY)
+
+
+@pytest.mark.parametrize(
+    "interim", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"]
+)
+async def test_interim_answers_are_passed_over(interim):
+    async with Origin(interim * 3 + SIZED).running() as origin, pools() as made:
+        assert await ask(made, origin) == (200, BODY)
+
+
+async def test_trailers_never_become_headers():
+    framing = CHUNKED[:-2] + b"Set-Cookie: a=b\r\n\r\n"
+    async with Origin(framing).running() as origin, pools() as made:
+        answer = await made.exchange(to(origin), [REQUEST], first_byte_s=1, idle_s=1)
+        assert await answer.whole() == BODY
+        assert answer.headers == [("transfer-encoding", "chunked")]
+        answer.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nhi\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nhi",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhiXX0\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * (MAX_HEADERS + 1) + b"Content-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\na: " + b"x" * (MAX_HEAD * 4),
+        b"SSH-2.0-OpenSSH\r\n",
+        b"\x00\x01\x02",
+        b"HTTP/3.0 200 OK\r\n\r\n",
+    ],
+)
+async def test_what_two_readers_could_take_differently_is_refused(answer):
+    async with Origin(answer).running() as origin, pools() as made:
+        with pytest.raises(Broken):
+            await ask(made, origin)
+
+
+async def test_bytes_after_an_answer_never_reach_the_next_caller():
+    stolen = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen"
+    async with Origin(SIZED + stolen, SIZED).running() as origin, pools() as made:
+        with suppress(Broken):
+            assert (await ask(made, origin))[1] == BODY
+        assert await ask(made, origin) == (200, BODY)
+        assert origin.connections == 2
+
+
+async def test_bytes_on_an_idle_connection_end_it():
+    said = asyncio.Event()
+
+    async def speak_up(_, writer):
+        writer.write(SIZED)
+        await writer.drain()
+        await said.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen")
+        await writer.drain()
+
+    async with Origin(speak_up, SIZED).running() as origin, pools() as made:
+        assert await ask(made, origin) == (200, BODY)
+        kept = made._pools["d"].idle[0]
+        said.set()
+        await parts.until(lambda: not kept.is_usable, "the end of the connection")
+        assert await ask(made, origin) == (200, BODY)
+
+
+async def test_an_upstream_that_never_answers_times_out():
+    async def silence(reader, _):
+        await reader.read()
+
+    async with Origin(silence).running() as origin, pools() as made:
+        with pytest.raises(TimeoutError):
+            await ask(made, origin, first_byte_s=0.1)
+
+
+async def test_an_upstream_that_stalls_in_the_middle_times_out():
+    async def stall(reader, writer):
+        writer.write(SIZED[:-3])
+        await reader.read()
+
+    async with Origin(stall).running() as origin, pools() as made:
+        with pytest.raises(TimeoutError):
+            await ask(made, origin, idle_s=0.1)
+
+
+async def test_a_slow_drip_within_the_idle_time_is_no_stall():
+    async def drip(_, writer):
+        for byte in SIZED:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.005)
+
+    async with Origin(drip).running() as origin, pools() as made:
+        assert await ask(made, origin, idle_s=0.2, first_byte_s=5) == (200, BODY)
+
+
+async def test_a_cancelled_caller_closes_its_upstream_at_once():
+    closed = asyncio.Event()
+
+    async def wait_for_the_end(reader, _):
+        await reader.read()
+        closed.set()
+
+    async with Origin(wait_for_the_end).running() as origin, pools() as made:
+        asking = asyncio.ensure_future(ask(made, origin))
+        await parts.until(lambda: origin.requests, "the request")
+        asking.cancel()
+        await asyncio.wait_for(closed.wait(), 1)
+
+
+async def test_a_slow_reader_pauses_the_upstream():
+    sent = 0
+
+    async def flood(_, writer):
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 * 1024 * 1024))
+        for _ in range(1024):
+            writer.write(bytes(64 * 1024))
+            await writer.drain()
+            sent += 64 * 1024
+
+    async with Origin(flood).running() as origin, pools() as made:
+        answer = await made.exchange(to(origin), [REQUEST], first_byte_s=1, idle_s=5)
+        await answer.chunk()
+        before = -1
+        while before != sent:
+            before = sent
+            await asyncio.sleep(0.1)
+        # What is out of the origin's hands is in socket buffers, not in ours.
+        assert sent < 32 * 1024 * 1024
+        assert answer._connection._size <= 512 * 1024
+        rest = await answer.whole()
+        assert len(rest) > 32 * 1024 * 1024
+        answer.close()
+
+
+async def test_a_large_request_is_written_no_faster_than_it_is_taken():
+    size = 32 * 1024 * 1024
+    slices = [memoryview(bytes(256 * 1024))] * (size // (256 * 1024))
+    head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % size
+    async with Origin(SIZED).running() as origin, pools() as made:
+        assert await ask(made, origin, [head, *slices], first_byte_s=20) == (200, BODY)
+        assert len(origin.requests[0]) == len(head) + size
+
+
+async def test_an_answer_before_the_whole_request_was_taken_is_given_and_nothing_reused():
+    async def hurry(_, writer):
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    class Early(Origin):
+        async def _serve(self, reader, writer):
+            self.connections += 1
+            self._writers.append(writer)
+            await reader.readuntil(b"\r\n\r\n")
+            await hurry(reader, writer)
+            await asyncio.sleep(0.2)
+            writer.close()
+
+    size = 64 * 1024 * 1024
+    slices = [memoryview(bytes(256 * 1024))] * (size // (256 * 1024))
+    head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % size
+    async with Early().running() as origin, pools() as made:
+        try:
+            status, _ = await ask(made, origin, [head, *slices], first_byte_s=5)
+        except Broken:
+            status = 413  # its close overtook its answer
+        assert status == 413
+        assert not made._pools["d"].idle
+
+
+async def test_no_connection_is_told_apart_from_a_broken_one():
+    origin = Origin()
+    origin.port = parts.free_port()
+    async with pools() as made:
+        with pytest.raises(Unreachable):
+            await ask(made, origin)
+
+
+async def test_a_pool_at_its_limit_hands_connections_on():
+    async with Origin(*[in_pieces(SIZED, 20)] * 50).running() as origin, pools(most=3) as made:
+        found = await asyncio.gather(*(ask(made, origin) for _ in range(50)))
+        assert found == [(200, BODY)] * 50
+        assert origin.connections <= 3
+        assert made._pools["d"].open <= 3
+
+
+async def test_a_pool_that_stays_full_is_a_connect_timeout():
+    async def silence(reader, _):
+        await reader.read()
+
+    async with (
+        Origin(silence).running() as origin,
+        pools(most=1, connect_timeout_s=0.2) as made,
+    ):
+        first = asyncio.ensure_future(ask(made, origin, first_byte_s=5))
+        await parts.until(lambda: origin.requests, "the request")
+        with pytest.raises(ConnectTimeout):
+            await ask(made, origin)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert made._pools["d"].open == 0
+
+
+async def test_a_certificate_that_is_not_trusted_is_no_connection(tmp_path):
+    tls = server_certificate(tmp_path)
+    async with Origin(SIZED).running(tls) as origin, pools() as made:
+        with pytest.raises(Unreachable):
+            await made.exchange(to(origin, "https"), [REQUEST], first_byte_s=1, idle_s=1)
+        assert not origin.requests
+
+
+async def test_a_trusted_certificate_is_accepted_for_its_own_name_alone(tmp_path):
+    tls = server_certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    async with Origin(SIZED, SIZED).running(tls) as origin, pools(tls=trusting) as made:
+        answer = await made.exchange(to(origin, "https"), [REQUEST], first_byte_s=1, idle_s=1)
+        assert await answer.whole() == BODY
+        answer.close()
+        other = target_of("e", f"https://localhost:{origin.port}/v1/x")
+        with pytest.raises(Unreachable):
+            await made.exchange(other, [REQUEST], first_byte_s=1, idle_s=1)
+
+
+def server_certificate(folder):
+    """A server's TLS with a certificate of its own for 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "origin")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+class Echo(Origin):
+    """Answers each request with its own body, framed as asked, on connections that stay."""
+
+    async def _serve(self, reader, writer):
+        self.connections += 1
+        self._writers.append(writer)
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                body = await reader.readexactly(
+                    int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+                )
+                for _ in range(body[0] % 3):
+                    await asyncio.sleep(0)
+                if body[0] % 2:
+                    answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+                else:
+                    answer = (
+                        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+                        b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+                    )
+                if body[0] % 5 == 0:
+                    answer = answer.replace(b"OK\r\n", b"OK\r\nconnection: close\r\n")
+                writer.write(answer)
+                await writer.drain()
+                if body[0] % 5 == 0:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@given(
+    st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.booleans()), min_size=1, max_size=40)
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_interleaving_of_requests_gives_each_caller_its_own_answer(asks):
+    async def one(made, origin, body, gives_up):
+        request = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        asking = asyncio.ensure_future(ask(made, origin, [request]))
+        if gives_up:
+            await asyncio.sleep(0)
+            asking.cancel()
+        # A connection the origin closes under a request is told; never another's answer.
+        with suppress(asyncio.CancelledError, Broken):
+            assert await asking == (200, body)
+
+    async def run():
+        async with Echo().running() as origin, pools(most=5) as made:
+            await asyncio.gather(*(one(made, origin, *each) for each in asks))
+
+    asyncio.run(run())

@@ -1,0 +1,129 @@
+"""What can go wrong, each by itself or together with others; the seed chooses."""
+
+import random
+
+from tests.sim.clockwork import World
+from tests.sim.parts import KeysProcess, PolicyProcess, Site
+
+FAULTS = (
+    "cut",
+    "cut_all",
+    "stall",
+    "freeze",
+    "freeze_soon",
+    "crash",
+    "leave",
+    "wipe",
+    "jetstream",
+    "losing",
+    "store",
+    "pause",
+)
+
+
+class Faults:
+    """The part of a scenario that does harm."""
+
+    world: World
+    rng: random.Random
+    site: Site
+    keys: list[KeysProcess]
+    policies: list[PolicyProcess]
+    gateways: list
+    buried: list
+    faults: list[str]
+    length_s: float
+
+    @property
+    def _is_war(self) -> bool:
+        return self.world.now < self.length_s
+
+    def _start(self, kind, name: str):
+        raise NotImplementedError
+
+    def _misfortune(self) -> None:
+        if not self._is_war:
+            return
+        getattr(self, "_" + self.rng.choice(self.faults))()
+        pause = self.rng.expovariate(1.2) if self.rng.random() < 0.8 else 0.002
+        self.world.after(pause, self._misfortune)
+
+    def _length(self) -> float:
+        """How long a trouble lasts: often short, now and then longer than any lease."""
+        return self.rng.choice((0.01, 0.1, 0.5, 1.0, 2.0, 4.0, 7.0)) * self.rng.uniform(0.5, 1)
+
+    def _anyone(self):
+        return self.rng.choice([*self.keys, *self.policies])
+
+    def _any_link(self):
+        return self.rng.choice(self._anyone().links)
+
+    def _cut(self) -> None:
+        self._any_link().cut(self._length())
+
+    def _cut_all(self) -> None:
+        for process in (*self.keys, *self.policies, *self.gateways):
+            for link in process.links:
+                link.cut(self.rng.uniform(0.1, 1))
+
+    def _stall(self) -> None:
+        way = self.rng.choice(((True, True), (True, False), (False, True)))
+        self._any_link().stall(self._length(), out=way[0], back=way[1])
+
+    def _freeze(self) -> None:
+        self._anyone().freeze(self._length())
+
+    def _freeze_soon(self) -> None:
+        self._anyone().freeze(self._length(), after_callbacks=self.rng.randint(1, 60))
+
+    def _crash(self) -> None:
+        process = self._anyone()
+        if not process.is_mid_step:
+            self._end(process)
+            self.world.after(self._length(), self._restart, process)
+
+    def _end(self, process) -> None:
+        self.world.say(process.name, "KILLED")
+        process.kill()
+
+    def _restart(self, process) -> None:
+        where, kind, name = (
+            (self.keys, KeysProcess, "keys")
+            if isinstance(process, KeysProcess)
+            else (self.policies, PolicyProcess, "policy")
+        )
+        if process in where:
+            where.remove(process)
+            self.buried.append(process)
+            where.append(self._start(kind, name))
+
+    def _leave(self) -> None:
+        process = self.rng.choice(self.policies)
+        if not process.is_dead:
+            process.spawn(process.leave(), "leaving")
+            self.world.after(self.rng.uniform(0.1, 2), self._replace, process)
+
+    def _replace(self, process) -> None:
+        if process in self.policies and process.is_dead:
+            self._restart(process)
+
+    def _wipe(self) -> None:
+        self.site.server.wipe()
+        for fault in (self._cut_all, self._freeze, self._cut, self._freeze_soon, self._crash):
+            if self.rng.random() < 0.25:  # troubles seldom come alone
+                fault()
+
+    def _jetstream(self) -> None:
+        self.site.server.stall(self._length())
+
+    def _losing(self) -> None:
+        self.site.server.losing = self.rng.choice((0.0, 0.1, 0.5))
+
+    def _store(self) -> None:
+        store = self.rng.choice(self.keys).store
+        store.loses_answers, store.loses_requests, store.late = (
+            self.rng.choice((0.0, 0.0, 0.2, 1.0)) for _ in range(3)
+        )
+
+    def _pause(self) -> None:
+        self.world.pause_chance = self.rng.choice((0.0, 0.002, 0.01))

@@ -1,0 +1,216 @@
+import json
+
+import msgspec
+import pytest
+
+from services.keys.errors import AlreadyTaken, InvalidRequest, NotFound
+from services.keys.log import Origin, make_entry, read_entry
+from services.keys.model_management import FIRST_STORED, upstream_of
+from services.keys.vault import Unreadable, Vault
+from shared.changes import GENESIS
+from shared.credentials import Secret
+from tests.unit.management_world import VAULT, World
+
+SECRET = "sk-upstream-0123456789"
+PARAMS = {
+    "model": "openai/gpt-4o",
+    "api_key": SECRET,
+    "api_base": "https://user.example.com/v1",
+    "extra_headers": {"x-other": "hidden-too"},
+    "input_cost_per_token": 0.1,
+}
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def make(world, **info):
+    return world.do("model/new", model_name="new", litellm_params=PARAMS, model_info=info)
+
+
+def opened(world, model_id):
+    record = world.state.models[model_id]
+    return upstream_of(record, VAULT.open(model_id, record.details.sealed))
+
+
+def test_a_model_is_made_behind_the_declared_ones(world):
+    answer = make(world, id="m1", access_groups=["beta-models"], mode="chat")
+    assert (answer["model_id"], answer["model_name"]) == ("m1", "new")
+    grant = world.state.deployments["m1"]
+    assert (grant.name, grant.access_groups) == ("new", ("beta-models",))
+    assert (grant.position, grant.version) == (FIRST_STORED, 1)
+    assert answer["model_info"]["mode"] == "chat"
+    assert answer["model_info"]["db_model"] is True
+    second = world.do("model/new", model_name="new", litellm_params=PARAMS)["model_id"]
+    assert world.state.deployments[second].position == FIRST_STORED + 1
+    assert len(world.state.catalogue.serving("new")) == 2
+
+
+def test_what_leads_upstream_is_shown_to_nobody_and_written_only_encrypted(world):
+    answer = make(world, id="m1")
+    key = world.do("key/generate")["key"]
+    shown = [answer, world.see("/model/info"), world.see("/v2/model/info")]
+    shown += [world.see("/model_group/info"), world.see("/model/info", by=key)]
+    text = json.dumps(shown)
+    for secret in (SECRET, "hidden-too", "user.example.com"):
+        assert secret not in text
+    entry = make_entry(
+        1,
+        GENESIS,
+        list(world.state.records()),
+        Origin(op_id="o", at=0, actor="a", request_id="r", reason="x"),
+    )
+    for secret in (SECRET, "hidden-too", "user.example.com"):
+        assert secret.encode() not in entry.decision
+        assert secret.encode() not in entry.rest
+    writes, _ = read_entry(entry, GENESIS)
+    assert list(writes) == list(world.state.records())
+    assert opened(world, "m1")["litellm_params"] == PARAMS
+
+
+def test_an_update_merges_and_makes_a_new_version(world):
+    make(world, id="m1", access_groups=["g"], mode="chat")
+    body = {"litellm_params": {"model": "openai/other", "extra_headers": None}}
+    answer = world.do("model/update", model_info={"id": "m1", "tier": "paid"}, **body)
+    assert answer["model_info"]["tier"] == "paid"
+    assert answer["model_info"]["mode"] == "chat"
+    assert world.state.deployments["m1"].version == 2
+    assert world.state.deployments["m1"].access_groups == ("g",)
+    params = opened(world, "m1")["litellm_params"]
+    assert (params["model"], params["api_key"]) == ("openai/other", SECRET)
+    assert "extra_headers" not in params
+    patch = "PATCH /model/{model_id}/update"
+    answer = world.do(patch, model_id="m1", model_name="renamed", model_info={"access_groups": []})
+    assert (answer["model_name"], answer["model_info"]["access_groups"]) == ("renamed", [])
+    assert world.state.deployments["m1"].ref.startswith("m1\x1f3")
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"litellm_params": {}}, "litellm_params"),
+        ({"litellm_params": {"model": ""}}, "litellm_params"),
+        ({"litellm_params": {"model": "openai/*"}}, "litellm_params"),
+        ({"model_name": "no-default-models"}, "litellm_params"),
+        ({"model_name": "!x"}, "litellm_params"),
+        ({"model_name": ""}, "litellm_params"),
+        ({"model_info": {"id": 7}}, "model_info.id"),
+        ({"model_info": {"id": "x" * 129}}, "model_info.id"),
+        ({"model_info": {"id": " x"}}, "model_info.id"),
+        ({"model_info": {"access_groups": "g"}}, "litellm_params"),
+        ({"model_info": {"access_groups": ["all-team-models"]}}, "litellm_params"),
+        ({"model_info": {"team_id": "t"}}, "litellm_params"),
+        (
+            {"litellm_params": {"model": "openai/x", "api_key": "os.environ/GRANTGATE_MASTER_KEY"}},
+            "litellm_params.api_key",
+        ),
+        (
+            {
+                "litellm_params": {
+                    "model": "openai/x",
+                    "extra_headers": {"a": "os.environ/litellm_master_key"},
+                }
+            },
+            "litellm_params.extra_headers.a",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused(world, body, param):
+    full = {"model_name": "new", "litellm_params": {"model": "openai/x"}, **body}
+    with pytest.raises(InvalidRequest) as caught:
+        world.plan("model/new", **full)
+    assert caught.value.param == param
+
+
+def test_a_credential_may_be_a_variable_of_the_gateway(world):
+    params = {"model": "openai/x", "api_key": "os.environ/OPENAI_API_KEY"}
+    model_id = world.do("model/new", model_name="new", litellm_params=params)["model_id"]
+    assert opened(world, model_id)["litellm_params"] == params
+
+
+def test_an_id_is_taken_once(world):
+    make(world, id="m1")
+    for taken in ("m1", "d1"):
+        with pytest.raises(AlreadyTaken):
+            make(world, id=taken)
+
+
+def test_a_declared_model_is_blocked_but_neither_changed_nor_deleted(world):
+    patch = "PATCH /model/{model_id}/update"
+    for call, body in (
+        ("model/delete", {"id": "d1"}),
+        ("model/update", {"model_info": {"id": "d1"}}),
+        (patch, {"model_id": "d1"}),
+    ):
+        with pytest.raises(InvalidRequest):
+            world.plan(call, **body)
+    assert world.do("model/block", model_id="d1")["blocked"] is True
+    assert world.state.deployments["d1"].blocked
+    world.do("model/unblock", model_id="d1")
+    assert not world.state.deployments["d1"].blocked
+
+
+def test_a_model_is_deleted(world):
+    make(world, id="m1")
+    world.do("model/delete", id="m1")
+    assert world.state.catalogue.serving("new") == ()
+    for call, body in (
+        ("model/delete", {"id": "m1"}),
+        ("model/block", {"model_id": "m1"}),
+        ("model/update", {"model_info": {"id": "m1"}}),
+    ):
+        with pytest.raises(NotFound):
+            world.plan(call, **body)
+    with pytest.raises(InvalidRequest):
+        world.plan("model/update", model_name="x")
+
+
+def test_callers_are_shown_the_models_they_may_call(world):
+    make(world, id="m1", access_groups=["g"])
+
+    def shown(**fields):
+        key = world.do("key/generate", **fields)["key"]
+        return [row["model_name"] for row in world.see("/model/info", by=key)["data"]]
+
+    assert shown() == ["gpt-4", "openai/*", "new"]
+    assert shown(models=["g"]) == ["new"]
+    assert shown(models=["beta-models", "openai/*"]) == ["gpt-4", "openai/*"]
+    assert shown(models=["no-default-models"]) == []
+    world.do("team/new", team_id="t", models=["gpt-4"])
+    assert shown(team_id="t") == ["gpt-4"]
+    world.do("model/block", model_id="m1")
+    assert shown() == ["gpt-4", "openai/*"]
+    page = world.see("/v2/model/info", size="1", page="2")
+    assert [row["model_name"] for row in page["data"]] == ["openai/*"]
+    assert page["total_count"] == 3
+    assert world.see("/v2/model/info", search="GPT")["total_count"] == 1
+    (row,) = world.see("/model_group/info", model_group="new")["data"]
+    assert (row["model_group"], row["providers"]) == ("new", ["openai"])
+    with pytest.raises(NotFound):
+        world.see("/model/info", litellm_model_id="nowhere")
+
+
+# -- the vault
+
+
+def test_what_is_sealed_is_opened_by_the_same_key_for_the_same_record_alone():
+    sealed = VAULT.seal("m1", b"secret")
+    assert VAULT.open("m1", sealed) == b"secret"
+    assert VAULT.seal("m1", b"secret") != sealed
+    for vault, record, data in (
+        (VAULT, "m2", sealed),
+        (Vault(Secret("sk-another")), "m1", sealed),
+        (VAULT, "m1", sealed[:-1]),
+        (VAULT, "m1", b""),
+        (VAULT, "m1", b"\x02" + sealed[1:]),
+    ):
+        with pytest.raises(Unreadable):
+            vault.open(record, data)
+
+
+def test_details_survive_the_log(world):
+    make(world, id="m1")
+    record = world.state.models["m1"]
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=type(record)) == record

@@ -1,0 +1,55 @@
+"""How a service's tasks end."""
+
+import asyncio
+
+import pytest
+
+from shared.service import end, owned_task
+
+
+async def test_a_task_that_takes_one_cancellation_for_nothing_ends_all_the_same():
+    cancelled = 0
+
+    async def deaf_once():
+        nonlocal cancelled
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled += 1
+                if cancelled > 1:
+                    raise
+
+    deaths = []
+    async with asyncio.timeout(5):
+        async with owned_task(deaf_once(), "deaf", deaths.append) as task:
+            await asyncio.sleep(0)
+    assert task.cancelled()
+    assert cancelled == 2
+    assert not deaths
+
+
+async def test_what_a_task_ended_with_is_not_lost():
+    async def fail():
+        raise ValueError
+
+    task = asyncio.create_task(fail())
+    await asyncio.wait({task})
+    with pytest.raises(ValueError):  # noqa: PT011 - it has no text
+        await end(task)
+
+
+async def test_the_owner_hears_of_a_death():
+    async def fail():
+        raise ValueError
+
+    deaths = []
+
+    async def own():
+        async with owned_task(fail(), "fails", deaths.append) as task:
+            await asyncio.wait({task})
+            await asyncio.sleep(0)
+
+    with pytest.raises(ValueError):  # noqa: PT011 - it has no text
+        await own()
+    assert isinstance(deaths[0], ValueError)

@@ -1,0 +1,134 @@
+import pytest
+
+from services.keys.errors import AlreadyTaken, InvalidRequest, NotFound
+from tests.unit.management_world import World
+
+
+@pytest.fixture
+def world():
+    world = World()
+    world.do("team/new", team_id="t", models=["gpt-4", "openai/*"])
+    world.do("user/new", user_id="ann", user_email="ann@example.com", auto_create_key=False)
+    return world
+
+
+def add(world, user="bob", **more):
+    member = {"role": "user", "user_id": user}
+    return world.do("team/member_add", team_id="t", member=member, **more)
+
+
+def grant(world):
+    return world.state.teams["t"].grant
+
+
+def test_a_member_is_added_with_a_list_of_their_own(world):
+    answer = add(world, allowed_models=["gpt-4"], max_budget_in_team=5, rpm_limit=3)
+    assert grant(world).member_models == {"bob": ("gpt-4",)}
+    (row,) = answer["updated_team_memberships"]
+    assert (row["user_id"], row["allowed_models"]) == ("bob", ["gpt-4"])
+    assert row["litellm_budget_table"]["max_budget"] == 5
+    assert answer["members_with_roles"] == [{"role": "user", "user_id": "bob", "user_email": None}]
+    assert answer["updated_users"] == [{"user_id": "bob"}]
+    (row,) = world.see("/team/info", team_id="t")["team_memberships"]
+    assert row["rpm_limit"] == 3
+
+
+def test_several_are_added_at_once_by_id_and_address(world):
+    members = [{"role": "user", "user_email": "ann@example.com"}, {"role": "admin", "user_id": "b"}]
+    answer = world.do("team/member_add", team_id="t", member=members)
+    assert [m["user_id"] for m in answer["members_with_roles"]] == ["ann", "b"]
+    for nobody in ({"role": "user"}, {"role": "user", "user_email": "x@example.com"}):
+        with pytest.raises(InvalidRequest):
+            world.plan("team/member_add", team_id="t", member=nobody)
+
+
+def test_a_member_is_not_added_twice_and_can_get_another_role(world):
+    add(world)
+    with pytest.raises(AlreadyTaken):
+        add(world)
+    member = {"role": "admin", "user_id": "bob"}
+    answer = world.do("team/member_add", team_id="t", member=member)
+    assert [m["role"] for m in answer["members_with_roles"]] == ["admin"]
+
+
+def test_a_teams_default_list_is_what_new_members_get(world):
+    world.do("team/update", team_id="t", default_team_member_models=["gpt-4"])
+    add(world)
+    add(world, "eve", allowed_models=["openai/*"])
+    assert grant(world).member_models == {"bob": ("gpt-4",), "eve": ("openai/*",)}
+
+
+def test_everybody_can_be_added(world):
+    world.do("user/new", user_id="eve", auto_create_key=False)
+    answer = world.do("team/bulk_member_add", team_id="t", all_users=True)
+    assert [m["user_id"] for m in answer["members_with_roles"]] == ["ann", "eve"]
+    assert len(world.do("team/bulk_member_add", team_id="t", all_users=True)["updated_users"]) == 2
+
+
+def test_an_update_keeps_what_was_not_sent_and_null_takes_the_list_away(world):
+    add(world, allowed_models=["gpt-4"], max_budget_in_team=5)
+    answer = world.do("team/member_update", team_id="t", user_id="bob", tpm_limit=9, role="admin")
+    assert (answer["max_budget_in_team"], answer["tpm_limit"]) == (5, 9)
+    assert (answer["allowed_models"], answer["role"]) == (["gpt-4"], "admin")
+    answer = world.do("team/member_update", team_id="t", user_id="bob", allowed_models=None)
+    assert answer["allowed_models"] is None
+    assert grant(world).member_models == {}
+    answer = world.do("team/member_update", team_id="t", user_id="bob", allowed_models=[])
+    assert (answer["allowed_models"], grant(world).member_models) == ([], {"bob": ()})
+
+
+def test_who_leaves_a_team_loses_their_keys_in_it_and_no_others(world):
+    add(world, allowed_models=["gpt-4"])
+    add(world, "eve")
+    kept = [
+        world.do("key/generate", user_id="bob")["token"],
+        world.do("key/generate", user_id="eve", team_id="t")["token"],
+    ]
+    world.do("key/generate", user_id="bob", team_id="t")
+    answer = world.do("team/member_delete", team_id="t", user_id="bob")
+    assert [m["user_id"] for m in answer["members_with_roles"]] == ["eve"]
+    assert grant(world).member_models == {}
+    assert [digest.hex() for digest in world.state.keys] == kept
+
+
+@pytest.mark.parametrize("call", ["team/member_update", "team/member_delete"])
+def test_who_is_no_member_is_not_found(world, call):
+    for named in ({"user_id": "bob"}, {"user_email": "ann@example.com"}):
+        with pytest.raises(NotFound):
+            world.plan(call, team_id="t", **named)
+    with pytest.raises(InvalidRequest):
+        world.plan(call, team_id="t")
+    with pytest.raises(NotFound):
+        world.plan(call, team_id="nowhere", user_id="bob")
+
+
+def test_permissions_are_litellms_words(world):
+    answer = world.see("/team/permissions_list", team_id="t")
+    assert answer["team_member_permissions"] == ["/key/info", "/key/health"]
+    assert "/key/generate" in answer["all_available_permissions"]
+    sent = ["/key/generate", "/key/update"]
+    world.do("team/permissions_update", team_id="t", team_member_permissions=sent)
+    assert world.see("/team/permissions_list", team_id="t")["team_member_permissions"] == sent
+    with pytest.raises(InvalidRequest) as caught:
+        world.plan("team/permissions_update", team_id="t", team_member_permissions=["/key/fly"])
+    assert caught.value.param == "team_member_permissions[0]"
+
+
+def test_teams_are_listed_in_pages(world):
+    for number in range(3):
+        world.now += 1
+        world.do("team/new", team_id=f"t{number}", team_alias=f"Team {number}")
+    page = world.see("/v2/team/list", page_size="2")
+    assert [team["team_id"] for team in page["teams"]] == ["t2", "t1"]
+    assert (page["total"], page["total_pages"]) == (4, 2)
+    found = world.see("/v2/team/list", team_alias="team 1")["teams"]
+    assert [team["team_id"] for team in found] == ["t1"]
+    assert world.see("/v2/team/list", status="deleted")["total"] == 0
+    assert [t["team_id"] for t in world.see("/v2/team/list", team_id="t")["teams"]] == ["t"]
+
+
+def test_a_team_that_loses_its_last_group_does_not_open(world):
+    world.do("team/new", team_id="g", access_group_ids=["one"])
+    assert world.do("team/update", team_id="g", access_group_ids=[])["data"]["models"] == [
+        "no-default-models"
+    ]
