@@ -1,0 +1,1 @@
+"""What Grantgate costs, measured beside what it replaces, in one run."""
