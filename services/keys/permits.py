@@ -2,10 +2,10 @@
 
 from msgspec import UNSET
 
-from services.keys.callers import Caller, is_member, leads
+from services.keys.callers import Caller, is_member, leads, role_in
 from services.keys.errors import Forbidden, NotPermitted
 from services.keys.giving import NO_LIST, effective, excess, names_something
-from services.keys.records import KeyRecord
+from services.keys.records import KeyRecord, TeamRecord
 from services.keys.requests import KeyFields
 from services.keys.roles import Scope
 from services.keys.state import State
@@ -160,16 +160,13 @@ def _check_models(state: State, caller: Caller, new: KeyRecord) -> None:
         if not names_something(of_team):
             others = [e for e in others if e.startswith("!")]
         wanted = (*others, *of_team)
-    limits = _lists_of_caller(state, caller, new.grant.team_id)
+    limits = [
+        *_lists_of_caller(state, caller, new.grant.team_id),
+        *_list_of_maker(caller, team, new),
+    ]
     if names_something(wanted):
         # An empty list need not be within these: they bind the key whenever it is used.
-        if team is not None:
-            limits.append(("the team", of_team))
-            member = team.grant.member_models.get(new.grant.user_id or "")
-            if member is not None:
-                limits.append(("the member", member))
-        elif caller.user_id is not None and caller.user_id in state.users:
-            limits.append(("you", state.users[caller.user_id].grant.models))
+        limits += _lists_in_use(state, caller, team, new)
     for whose, limit in limits:
         entry = excess(state.catalogue, wanted, limit)
         if entry is not None:
@@ -178,16 +175,37 @@ def _check_models(state: State, caller: Caller, new: KeyRecord) -> None:
             raise Forbidden(msg, "models")
 
 
-def _lists_of_caller(
-    state: State, caller: Caller, team_id: str | None
-) -> list[tuple[str, tuple[str, ...]]]:
+_Limits = list[tuple[str, tuple[str, ...]]]
+"""Whose list, in words for a refusal, and the list."""
+
+
+def _list_of_maker(caller: Caller, team: TeamRecord | None, new: KeyRecord) -> _Limits:
+    """What binds a member of the team who makes a key that is not theirs: nothing will later."""
+    if team is None or new.grant.user_id == caller.user_id:
+        return []
+    makers = team.grant.member_models.get(caller.user_id or "")
+    if makers is None or role_in(team, caller.user_id) == "admin":
+        return []
+    return [("you as a member of the team", makers)]
+
+
+def _lists_in_use(state: State, caller: Caller, team: TeamRecord | None, new: KeyRecord) -> _Limits:
+    """What will bind the key itself when it is used, beside its own list."""
+    if team is not None:
+        of_team = effective(state, team.grant.models, team.grant.groups)
+        member = team.grant.member_models.get(new.grant.user_id or "")
+        return [("the team", of_team), *([] if member is None else [("the member", member)])]
+    if caller.user_id is not None and caller.user_id in state.users:
+        return [("you", state.users[caller.user_id].grant.models)]
+    return []
+
+
+def _lists_of_caller(state: State, caller: Caller, team_id: str | None) -> _Limits:
     """What binds the calling key itself, but for the list of the team it makes a key for."""
     return [] if caller.key is None else _lists_of(state, caller.key, team_id)
 
 
-def _lists_of(
-    state: State, key: KeyRecord, without: str | None
-) -> list[tuple[str, tuple[str, ...]]]:
+def _lists_of(state: State, key: KeyRecord, without: str | None) -> _Limits:
     grant = key.grant
     team = None if grant.team_id is None else state.teams.get(grant.team_id)
     own = effective(state, grant.models, grant.groups)

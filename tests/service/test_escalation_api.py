@@ -37,6 +37,14 @@ async def world():
         await world.made("/team/update", {"team_id": "t", "models": ["gpt-4", "openai/*"]})
         body = {"team_id": "t", "team_member_permissions": ["/key/generate", "/key/update"]}
         await world.made("/team/permissions_update", body)
+        narrow = {
+            "team_id": "narrow",
+            "members_with_roles": [{"role": "user", "user_id": "user"}],
+            "team_member_permissions": ["/key/generate", "/key/service-account/generate"],
+        }
+        await world.made("/team/new", narrow)
+        member = {"team_id": "narrow", "user_id": "user", "allowed_models": ["gpt-4"]}
+        await world.made("/team/member_update", member)
         world.settle()
         world.begin_again()
         yield world
@@ -74,6 +82,21 @@ ATTEMPTS = {
         LEADS_LIMITED,
         "/key/generate",
         {"team_id": "t", "user_id": "carol", "models": ["openai/x"]},
+    ),
+    "more than the member, for nobody's key": (
+        KEYS["user"],
+        "/key/service-account/generate",
+        {"team_id": "narrow", "models": ["openai/x"]},
+    ),
+    "nobody's key without a list, by a member who has one": (
+        KEYS["user"],
+        "/key/service-account/generate",
+        {"team_id": "narrow"},
+    ),
+    "an alias's target among the models": (
+        LIMITED,
+        "/key/generate",
+        {"models": ["gpt-4", "gpt-4o"], "aliases": {"gpt-4": "gpt-4o"}},
     ),
     "somebody else's name": (KEYS["user"], "/key/generate", {"user_id": "carol"}),
     "an admin's name": (KEYS["user"], "/key/generate", {"user_id": "admin"}),
@@ -127,7 +150,7 @@ ATTEMPTS = {
     "all routes by a key that has few": (ROUTED, "/key/generate", {}),
     "other routes by a key that has few": (ROUTED, "/key/generate", {"key_type": "management"}),
     "a call the key's routes leave out": (ROUTED, "/key/update", {"key": ROUTED}),
-    "to unblock oneself": (KEYS["user"], "/key/update", {"key": OWN["user"], "blocked": True}),
+    "to block one's own key": (KEYS["user"], "/key/update", {"key": OWN["user"], "blocked": True}),
     "a larger budget": (KEYS["user"], "/key/update", {"key": OWN["user"], "max_budget": 9}),
     "many keys at once": (
         KEYS["user"],
@@ -152,7 +175,7 @@ ATTEMPTS = {
         "/team/update",
         {"team_id": "t", "models": ["*"]},
     ),
-    "to read what leads upstream": (KEYS["user"], "/model/new", {}),
+    "to make a model": (KEYS["user"], "/model/new", {}),
 }
 
 
@@ -181,6 +204,16 @@ ALLOWED = {
         KEYS["lead"],
         "/key/generate",
         {"team_id": "t", "user_id": "carol", "models": ["all-team-models"]},
+    ),
+    "a service account's key within the member's list": (
+        KEYS["user"],
+        "/key/service-account/generate",
+        {"team_id": "narrow", "models": ["gpt-4"]},
+    ),
+    "one's own key without a list, which the member's list binds": (
+        KEYS["user"],
+        "/key/generate",
+        {"team_id": "narrow"},
     ),
     "a narrower type": (KEYS["user"], "/key/generate", {"key_type": "llm_api"}),
     "one's own key by its hash": (
