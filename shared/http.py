@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from types import TracebackType
 
 import prometheus_client
 import structlog
@@ -13,6 +15,8 @@ from aiohttp import http_parser, web
 from shared.listening import stop_accepting
 
 log = structlog.get_logger()
+
+_FRAMES_SHOWN = 4
 
 KEEPALIVE_S = 75.0
 """How long an idle or half-opened connection lives. AppRunner's own default is over an hour."""
@@ -87,6 +91,68 @@ def error_body(message: str, type_: str, param: str | None, status: int) -> byte
     return json.dumps({"error": error}).encode()
 
 
+class QuietConnection(web.RequestHandler):
+    """A client connection whose errors are told in our words: aiohttp's quote header lines."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, server: web.Server, *, loop: asyncio.AbstractEventLoop, lingering_time: float = 10.0
+    ) -> None:
+        """Belong to `server`; a refused body is still read for `lingering_time` seconds."""
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=KEEPALIVE_S,
+            auto_decompress=False,  # a compressed body is refused, so it need not be unpacked
+            access_log=None,  # type: ignore[arg-type] # None is how aiohttp is told: no access log
+            lingering_time=lingering_time,
+        )
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """Answer what could not be parsed or handled; the connection ends with it.
+
+        Raises ConnectionError when an answer has begun.
+        """
+        is_theirs = status < 500  # noqa: PLR2004
+        if is_theirs:
+            log.info("request_unreadable", status=status, problem=type(exc).__name__)
+        elif not isinstance(exc, ConnectionError):
+            log.error("request_failed", problem=type(exc).__name__, where=where(exc))
+        if request.writer.output_size > 0:
+            msg = "the response has begun"
+            raise ConnectionError(msg)
+        text = "The request is not well-formed HTTP." if is_theirs else "Internal error."
+        kind = "invalid_request_error" if is_theirs else "api_error"
+        response = web.Response(
+            status=status,
+            body=error_body(text, kind, None, status),
+            content_type="application/json",
+            headers={"Server": "grantgate"},
+        )
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: object, **kwargs: object) -> None:  # noqa: ARG002
+        """Log which exception and where, never its text."""
+        found = kwargs.get("exc_info")
+        exc = found if isinstance(found, BaseException) else None
+        log.error("connection_failed", problem=type(exc).__name__, where=where(exc))
+
+
+def where(exc: BaseException | None) -> list[str]:
+    """The innermost places an exception came through, without the values that stood there."""
+    trace: TracebackType | None = None if exc is None else exc.__traceback__
+    frames = traceback.extract_tb(trace)[-_FRAMES_SHOWN:]
+    return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+
+
 IDLE_GRACE_S = 0.5
 """How long a stopping server leaves idle connections open, so that the next request on each is
 answered, with word that it was the last, instead of meeting a connection that just closed."""
@@ -131,14 +197,7 @@ async def listen(
     drain_s: float = 5.0,
 ) -> AsyncIterator[Port]:
     """Serve on host:port (0 picks one) and drain on the way out, for `drain_s` seconds at most."""
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        auto_decompress=False,  # a compressed body is refused, so it need not be unpacked
-        handler_cancellation=True,
-        keepalive_timeout=KEEPALIVE_S,
-        shutdown_timeout=drain_s,
-    )
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=drain_s)
     opened: list[Port] = []
 
     async def say_when_last(_: web.Request, response: web.StreamResponse) -> None:
@@ -152,8 +211,12 @@ async def listen(
         if connections is None:
             msg = "a runner that was set up has a server"
             raise RuntimeError(msg)
-        server = await asyncio.get_running_loop().create_server(
-            connections, host, port, reuse_port=reuse_port or None
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: QuietConnection(connections, loop=loop),
+            host,
+            port,
+            reuse_port=reuse_port or None,
         )
         opened.append(Port(server.sockets[0].getsockname()[1], server, runner))
         log.info("listening", what=what, host=host, port=opened[0].number)

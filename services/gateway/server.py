@@ -13,9 +13,7 @@ from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 
-from services.gateway import answers
-from services.gateway.answers import Stamp
-from shared.http import IDLE_GRACE_S, KEEPALIVE_S
+from shared.http import IDLE_GRACE_S, QuietConnection
 from shared.listening import stop_accepting
 
 log = structlog.get_logger()
@@ -33,7 +31,7 @@ _BAD_VERSION = web.RequestKey("bad_version", bool)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class StrictConnection(web.RequestHandler):
+class StrictConnection(QuietConnection):
     """One client connection."""
 
     __slots__ = ("_header_limit_s", "_header_timer", "_requests_at_timer")
@@ -42,14 +40,7 @@ class StrictConnection(web.RequestHandler):
         self, server: "StrictServer", loop: asyncio.AbstractEventLoop, *, header_limit_s: float
     ) -> None:
         """Belong to `server`; `header_limit_s` bounds the reading of one header."""
-        super().__init__(
-            server,
-            loop=loop,
-            keepalive_timeout=KEEPALIVE_S,
-            auto_decompress=False,
-            access_log=None,  # type: ignore[arg-type] # None is how aiohttp is told: no access log
-            lingering_time=_LINGER_S,
-        )
+        super().__init__(server, loop=loop, lingering_time=_LINGER_S)
         self._header_limit_s = header_limit_s
         self._header_timer: asyncio.TimerHandle | None = None
         self._requests_at_timer = 0
@@ -81,30 +72,6 @@ class StrictConnection(web.RequestHandler):
         if self._header_timer is not None:
             self._header_timer.cancel()
         super().connection_lost(exc)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002
-    ) -> web.StreamResponse:
-        """Answer what could not be parsed, in our words: the parser's may quote a credential."""
-        if not isinstance(exc, ConnectionError):
-            log.info("request_unreadable", status=status, problem=type(exc).__name__)
-        if request.writer.output_size > 0:
-            msg = "the response has begun"
-            raise ConnectionError(msg)
-        stamp = Stamp(request_id="-")
-        text = "The request is not well-formed HTTP." if status < 500 else "Internal error."  # noqa: PLR2004
-        kind = "invalid_request_error" if status < 500 else "api_error"  # noqa: PLR2004
-        response = answers.error(stamp, status, text, kind=kind)
-        response.force_close()
-        return response
-
-    def log_exception(self, *args: object, **kwargs: object) -> None:  # noqa: ARG002
-        """Log which exception, never its text: aiohttp's own quotes header lines."""
-        log.error("connection_failed", problem=type(kwargs.get("exc_info")).__name__)
 
 
 class StrictServer(web.Server):

@@ -21,6 +21,7 @@ from services.keys.replies import envelope, http_error, json_reply, management_e
 from services.keys.state import Once, State
 from services.keys.vault import Unreadable, Vault
 from shared.credentials import Secret, is_wellformed
+from shared.http import where
 
 log = structlog.get_logger()
 
@@ -114,8 +115,11 @@ class ManagementApi:
             response = envelope(error.status, error.error_type, error.message, error.param)
         except web.HTTPException as error:
             response = http_error(error)
-        except Exception:
-            log.exception("request_failed", request_id=request_id, path=request.path)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote a secret
+            problem = type(error).__name__
+            log.error(  # noqa: TRY400
+                "request_failed", request_id=request_id, problem=problem, where=where(error)
+            )
             response = envelope(500, "internal_server_error", "Internal Server Error")
         if not response.prepared:
             response.headers["x-request-id"] = request_id
