@@ -111,9 +111,12 @@ def read(raw_headers: Iterable[tuple[bytes, bytes]]) -> Inbound:
             continue
         name = _READ.get(lowered)
         if name is not None:
+            value = raw_value.decode("latin-1")
             if name in inbound.fields:
                 inbound.repeated.add(name)
-            inbound.fields[name] = raw_value.decode("latin-1")
+                if name == "connection":  # the one of these that is a list
+                    value = f"{inbound.fields[name]}, {value}"
+            inbound.fields[name] = value
             continue
         name = _KEYS.get(lowered)
         if name is not None:

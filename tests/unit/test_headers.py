@@ -117,6 +117,19 @@ def test_a_header_named_by_connection_is_dropped_and_ours_cannot_be():
     }
 
 
+def test_every_connection_header_is_honoured():
+    out = dict(
+        crossing(
+            ("Connection", "Anthropic-Beta"),
+            ("Anthropic-Beta", "a"),
+            ("OpenAI-Beta", "b"),
+            ("Connection", "OpenAI-Beta"),
+            ("Connection", "keep-alive"),
+        )
+    )
+    assert not {"anthropic-beta", "openai-beta"} & set(out)
+
+
 def test_a_configured_header_replaces_the_callers():
     out = crossing(("anthropic-version", "evil"), credential=[("Anthropic-Version", "2023-06-01")])
     assert [value for name, value in out if name == "anthropic-version"] == ["2023-06-01"]
