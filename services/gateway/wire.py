@@ -5,6 +5,7 @@ here. A connection goes back to its pool only after an answer that ended as it s
 """
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -187,7 +188,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what waits: cleanly only where the end of the connection ends the body."""
         if not self._complete:
-            if exc is None and self._is_final and self._read_to_close:
+            if exc is None and self._is_final and self._read_to_close and not self._was_cut():
                 self._keep_alive = False
                 self._end()
             else:
@@ -195,9 +196,21 @@ class Connection(asyncio.Protocol):
         elif self._failure is None:
             self._failure = Broken("the connection ended")
         self._transport = None
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._wake_sender()
         self._stop_timer()
+
+    def _was_cut(self) -> bool:
+        """Whether TLS ended without its close_notify: anybody on the way may have ended it."""
+        transport = self._transport
+        tls = None if transport is None else transport.get_extra_info("ssl_object")
+        if tls is None:
+            return False
+        try:
+            return bool(tls.read(1))
+        except ssl.SSLZeroReturnError:
+            return False
+        except (ssl.SSLError, ValueError):
+            return True
 
     def pause_writing(self) -> None:
         """The upstream takes no more for now."""
@@ -205,8 +218,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """It does again."""
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._wake_sender()
         self._drained = None
 
     # The parser's side.
@@ -252,6 +264,7 @@ class Connection(asyncio.Protocol):
         if head is not None and not head.done():
             self._stop_timer()
             head.set_result(Answer(self, status, self._headers, self._content_length))
+            self._wake_sender()
 
     def on_body(self, data: bytes) -> None:
         """Keep a piece of the body until it is asked for."""
@@ -372,6 +385,7 @@ class Connection(asyncio.Protocol):
         head = self._head
         if head is not None and not head.done():
             head.set_exception(self._failure)
+            self._wake_sender()
         if self._transport is not None:
             self._transport.abort()
         self._wake()
@@ -382,6 +396,7 @@ class Connection(asyncio.Protocol):
         head = self._head
         if head is not None and not head.done():
             head.set_exception(TimeoutError())
+            self._wake_sender()
 
     def _check_idle(self) -> None:
         """One timer for all waits of an answer: it asks how long the present one has lasted."""
@@ -394,6 +409,11 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(left, self._check_idle)
         else:
             waiter.set_exception(TimeoutError())
+
+    def _wake_sender(self) -> None:
+        """Have whoever waits for the upstream to take more look again."""
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def _wake(self) -> None:
         waiter = self._waiter
