@@ -1,27 +1,17 @@
 """One HTTP/1.1 connection to an upstream: a request out, an answer in, byte for byte.
 
-llhttp parses, strictly; what it lets through and two readers could take differently is refused
-here. A connection goes back to its pool only after an answer that ended as it said it would.
+A connection goes back to its pool only after an answer that ended as it said it would.
 """
 
 import asyncio
 import ssl
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
-import httptools
+from services.gateway.answer_reader import AnswerReader
 
-MAX_HEAD = 64 * 1024
-"""Bytes of an answer before its body."""
-
-MAX_HEADERS = 128
 _HIGH = 64 * 1024
 """Bytes of body waiting for a slow client above which the upstream is not read any further."""
-
-_FIRST_FINAL = 200
-_NO_BODY = frozenset({204, 304})
-_SWITCHING = 101
 
 
 class Broken(Exception):
@@ -90,24 +80,16 @@ class Connection(asyncio.Protocol):
     """One connection, for one exchange at a time. Made by `pool`."""
 
     __slots__ = (
-        "_chunks",
-        "_complete",
-        "_content_length",
         "_drained",
         "_failure",
         "_head",
-        "_head_bytes",
-        "_headers",
         "_idle_s",
-        "_is_final",
-        "_keep_alive",
+        "_is_open",
         "_loop",
         "_on_idle",
-        "_parser",
         "_paused",
-        "_read_to_close",
+        "_reader",
         "_request_sent",
-        "_size",
         "_timer",
         "_transport",
         "_waiter",
@@ -125,24 +107,18 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._failure: Broken | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._complete = True
         self.idle_since = 0.0
         self._reset(0.0)
+        self._is_open = False
 
     def _reset(self, idle_s: float) -> None:
-        self._parser: httptools.HttpResponseParser | None = None
-        self._headers: list[tuple[str, str]] = []
-        self._chunks: deque[bytes] = deque()
-        self._size = 0
+        """Be ready for an exchange. `_is_open` while its answer has not come to its end."""
+        self._reader = AnswerReader()
+        self._is_open = True
         self._head: asyncio.Future[Answer] | None = None
-        self._head_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._waiting_since = 0.0
         self._idle_s = idle_s
-        self._content_length: int | None = None
-        self._is_final = False
-        self._read_to_close = False
-        self._keep_alive = False
         self._paused = False
         self._request_sent = False
 
@@ -155,7 +131,7 @@ class Connection(asyncio.Protocol):
     @property
     def has_arrived(self) -> bool:
         """Whether the answer is complete, read or not."""
-        return self._complete
+        return not self._is_open
 
     # The transport's side.
 
@@ -165,21 +141,34 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived; bytes nobody asked for end the connection."""
+        """Read on; bytes nobody asked for end the connection."""
         if self._failure is not None:
             return
-        if self._complete or self._parser is None:
+        if not self._is_open:
             self._fail("bytes outside an answer")
             return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self._fail("an answer that is not HTTP")
+        reader = self._reader
+        reader.feed(data)
+        if reader.problem:
+            self._fail(reader.problem)
             return
-        if not self._is_final:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD:
-                self._fail("a head that is too large")
+        if reader.has_head:
+            self._progress()
+
+    def _progress(self) -> None:
+        """Tell who waits what has come: the head, more of the body, the end."""
+        reader, head = self._reader, self._head
+        if head is not None and not head.done():
+            self._stop_timer()
+            head.set_result(Answer(self, reader.status, reader.headers, reader.content_length))
+            self._wake_sender()
+        if reader.is_complete:
+            self._is_open = False
+            self._stop_timer()
+        elif reader.size > _HIGH and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
 
     def eof_received(self) -> bool:
         """The upstream will send no more; close too."""
@@ -187,10 +176,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End what waits: cleanly only where the end of the connection ends the body."""
-        if not self._complete:
-            if exc is None and self._is_final and self._read_to_close and not self._was_cut():
-                self._keep_alive = False
-                self._end()
+        if self._is_open:
+            if exc is None and not self._was_cut():
+                self._reader.end()
+            if self._reader.is_complete:
+                self._progress()
             else:
                 self._fail("the connection ended")
         elif self._failure is None:
@@ -221,70 +211,6 @@ class Connection(asyncio.Protocol):
         self._wake_sender()
         self._drained = None
 
-    # The parser's side.
-
-    def on_message_begin(self) -> None:
-        """A new answer; a second one after the final one was not asked for."""
-        if self._complete:
-            self._fail("a second answer")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; a trailer is dropped."""
-        if self._is_final or self._failure is not None:
-            return
-        if len(self._headers) >= MAX_HEADERS:
-            self._fail("too many headers")
-            return
-        lowered = name.lower()
-        if lowered == b"content-length":
-            self._content_length = int(value)
-        elif lowered == b"transfer-encoding" and value.strip().lower() != b"chunked":
-            self._fail("a transfer coding that is not chunked")
-            return
-        self._headers.append((lowered.decode("latin-1"), value.decode("latin-1")))
-
-    def on_headers_complete(self) -> None:
-        """The head is there; an interim one is passed over."""
-        parser = self._parser
-        if parser is None or self._failure is not None:
-            return
-        status = parser.get_status_code()
-        if status < _FIRST_FINAL:
-            if status == _SWITCHING:
-                self._fail("an upgrade that was not asked for")
-            self._headers = []
-            self._content_length = None
-            return
-        self._is_final = True
-        chunked = any(name == "transfer-encoding" for name, _ in self._headers)
-        self._read_to_close = (
-            self._content_length is None and not chunked and status not in _NO_BODY
-        )
-        head = self._head
-        if head is not None and not head.done():
-            self._stop_timer()
-            head.set_result(Answer(self, status, self._headers, self._content_length))
-            self._wake_sender()
-
-    def on_body(self, data: bytes) -> None:
-        """Keep a piece of the body until it is asked for."""
-        if self._complete or self._failure is not None:
-            return
-        self._chunks.append(data)
-        self._size += len(data)
-        if self._size > _HIGH and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-        self._wake()
-
-    def on_message_complete(self) -> None:
-        """The answer ended as it said it would, unless it was an interim one."""
-        if self._complete or self._failure is not None or self._parser is None:
-            return
-        if self._is_final:
-            self._keep_alive = self._parser.should_keep_alive() and not self._read_to_close
-            self._end()
-
     # The relay's side.
 
     async def exchange(
@@ -298,8 +224,6 @@ class Connection(asyncio.Protocol):
         if transport is None or not self.is_usable:
             raise Broken("the connection ended", untouched=True)  # noqa: EM101, TRY003
         self._reset(idle_s)
-        self._complete = False
-        self._parser = httptools.HttpResponseParser(self)
         self._head = self._loop.create_future()
         self._timer = self._loop.call_later(first_byte_s, self._late)
         try:
@@ -327,8 +251,9 @@ class Connection(asyncio.Protocol):
 
     async def chunk(self) -> bytes:
         """What has arrived of the body, in one piece; waits for more. See Answer.chunk."""
-        while not self._chunks:
-            if self._complete:
+        reader = self._reader
+        while not reader.chunks:
+            if not self._is_open:
                 return b""
             if self._failure is not None:
                 raise self._failure
@@ -337,10 +262,7 @@ class Connection(asyncio.Protocol):
             if self._timer is None:
                 self._timer = self._loop.call_later(self._idle_s, self._check_idle)
             await self._waiter
-        chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        self._size = 0
+        data = reader.take()
         if self._paused:
             self._paused = False
             if self._transport is not None and not self._transport.is_closing():
@@ -350,7 +272,9 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         """Give the connection back to its pool, or end it."""
         self._stop_timer()
-        reusable = self._complete and self._keep_alive and self._request_sent and self.is_usable
+        reader = self._reader
+        reusable = reader.keeps_alive and self._request_sent and not self._paused
+        reusable = reusable and self.is_usable
         if reusable and self._transport is not None:
             reusable = self._transport.get_write_buffer_size() == 0
         if not reusable:
@@ -359,7 +283,7 @@ class Connection(asyncio.Protocol):
 
     def break_off(self) -> None:
         """End the exchange in the middle, as if the upstream had."""
-        if not self._complete:
+        if self._is_open:
             self._fail("the exchange was ended")
 
     def discard(self) -> None:
@@ -372,11 +296,6 @@ class Connection(asyncio.Protocol):
             self._failure = Broken("the connection was closed")
         if self._transport is not None:
             self._transport.abort()
-
-    def _end(self) -> None:
-        self._complete = True
-        self._stop_timer()
-        self._wake()
 
     def _fail(self, why: str) -> None:
         """End the exchange with `why`, and the connection."""

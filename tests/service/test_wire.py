@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.gateway.answer_reader import MAX_HEAD, MAX_HEADERS
 from services.gateway.pool import ConnectTimeout, Pools, Unreachable, target_of
-from services.gateway.wire import MAX_HEAD, MAX_HEADERS, Broken
+from services.gateway.wire import Broken
 from tests import parts
 
 REQUEST = b"POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}"
@@ -204,6 +205,8 @@ async def test_trailers_never_become_headers():
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhi",
         b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * (MAX_HEADERS + 1) + b"Content-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\na: " + b"x" * (MAX_HEAD * 4),
+        b"HTTP/1.1 200 OK\r\na: " + b"x" * MAX_HEAD + b"\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\nhi",
         b"SSH-2.0-OpenSSH\r\n",
         b"\x00\x01\x02",
         b"HTTP/3.0 200 OK\r\n\r\n",
@@ -213,6 +216,18 @@ async def test_what_two_readers_could_take_differently_is_refused(answer):
     async with Origin(answer).running() as origin, pools() as made:
         with pytest.raises(Broken):
             await ask(made, origin)
+
+
+@pytest.mark.parametrize("size", [70_000, 300_000, 3_000_000])
+async def test_an_answer_that_was_not_read_harms_no_later_one(size):
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+    async with Origin(large, SIZED, SIZED).running() as origin, pools() as made:
+        answer = await made.exchange(to(origin), [REQUEST], first_byte_s=1, idle_s=1)
+        with suppress(AssertionError):
+            await parts.until(lambda: answer.has_arrived, "the whole answer", 0.3)
+        answer.close()
+        origin.scripts[:] = [SIZED]
+        assert await ask(made, origin) == (200, BODY)
 
 
 async def test_bytes_after_an_answer_never_reach_the_next_caller():
@@ -305,7 +320,7 @@ async def test_a_slow_reader_pauses_the_upstream():
             await asyncio.sleep(0.1)
         # What is out of the origin's hands is in socket buffers, not in ours.
         assert sent < 32 * 1024 * 1024
-        assert answer._connection._size <= 512 * 1024
+        assert answer._connection._reader.size <= 512 * 1024
         rest = await answer.whole()
         assert len(rest) > 32 * 1024 * 1024
         answer.close()
