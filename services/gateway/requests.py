@@ -28,6 +28,13 @@ ROUTING_MEMBERS = frozenset(
 )
 """Members that tell a proxy where to go or what to try next: dropped, and the only ones dropped."""
 
+_PLAIN = b'"model"'
+_ESCAPED = b"\\u006"
+"""How every escape of a letter of `model` begins."""
+
+_ESCAPED_NAMES_AT_MOST = 64 * 1024
+"""Bytes of a body whose names are read once more: the reading is slow, and nobody needs it."""
+
 MAX_MEMBERS = 1000
 """Members of a body's top level; each costs a normalisation, and no API has a tenth of it."""
 
@@ -123,9 +130,8 @@ def _read_json(data: bytes, path_model: str | None) -> JsonBody:
         # Every character normalises to at least one, so only a short name can come to "model".
         if len(name) <= len("model") and name != "model" and is_twin(name):
             raise _twin(name)
-    # Exactly one plain spelling, and no escape that could spell another: there is no duplicate.
-    if (data.count(b'"model"') != 1 or b"\\u006" in data) and "model" in members:
-        _refuse_duplicates(data)
+    if "model" in members:
+        _refuse_duplicates(data, members)
     named = _named_in(members)
     model = _one_model(named, path_model)
     for name in members.keys() & ROUTING_MEMBERS:
@@ -180,8 +186,26 @@ _names_of = json.JSONDecoder(
 )
 
 
-def _refuse_duplicates(data: bytes) -> None:
-    """Raise Rejected when `model` occurs twice at the top level, however it is escaped."""
+def _refuse_duplicates(data: bytes, members: dict[str, msgspec.Raw]) -> None:
+    """Raise Rejected when `model` occurs twice at the top level, however it is escaped.
+
+    What is not within the members' values is their names, and the values of earlier twins; so
+    bytes are counted, which costs no more for a large body than reading it did.
+    """
+    plain, escaped = data.count(_PLAIN), data.count(_ESCAPED)
+    if plain == 1 and not escaped:
+        return
+    for raw in members.values():
+        value = bytes(raw)
+        plain -= value.count(_PLAIN)
+        escaped -= value.count(_ESCAPED)
+    if plain > 1:
+        message = "The body names 'model', or a member that holds one, more than once."
+        raise Rejected(400, message, param="model")
+    if not escaped:
+        return
+    if len(data) > _ESCAPED_NAMES_AT_MOST:
+        raise Rejected(400, "In so large a body member names must be written without escapes.")
     try:
         names = _names_of.decode(data.decode())
     except (ValueError, RecursionError):

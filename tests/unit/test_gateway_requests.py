@@ -1,6 +1,7 @@
 """A request's body has one reading: what was checked is what any upstream parser reads."""
 
 import json
+import time
 
 import msgspec
 import pytest
@@ -75,6 +76,32 @@ def test_the_model_is_stripped_and_nothing_else():
 def test_two_members_that_could_both_be_the_model_are_refused(text):
     refused = refusal(text)
     assert (refused.status, refused.param) == (400, "model")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b'{"model":"a","x":[' + b"{}," * 2_000_000 + b'0],"y":{"model":1}}', None),
+        (b'{"model":"a","x":[' + b"{}," * 2_000_000 + b'0],"y":"\\u006d"}', None),
+        (b'{"model":"a","x":[' + b"{}," * 2_000_000 + b'0],"model":"b"}', 400),
+        (b'{"mod\\u0065l":"a","x":[' + b"{}," * 2_000_000 + b"0]}", 400),
+    ],
+)
+def test_a_large_body_costs_no_more_for_a_second_model_in_it(data, status):
+    plain = data.replace(b'"y":{"model":1}', b'"y":{"ledom":1}').replace(b"u006", b"u016")
+
+    def measured(body):
+        began = time.process_time()
+        found = None
+        try:
+            read("", body, None)
+        except Rejected as rejected:
+            found = rejected.status
+        return time.process_time() - began, found
+
+    seconds, found = measured(data)
+    assert found == status
+    assert seconds < 4 * min(measured(plain)[0] for _ in range(3)) + 0.05
 
 
 @pytest.mark.parametrize(
