@@ -1,5 +1,6 @@
 """The model catalogue: which deployments serve a name. Pure, and without upstream secrets."""
 
+import unicodedata
 from collections.abc import Iterable
 
 import msgspec
@@ -72,8 +73,9 @@ class Catalogue:
 
         An exact name hides every pattern. Otherwise the most specific pattern is chosen on the
         casefolded name and must match the name as it was sent too; a name that differs from an
-        exact one only in letter case, or that repeats the pattern's own prefix, is served by
-        nothing. So no spelling of a name slips from a narrow pattern into a wider one.
+        exact one only in letter case, or that repeats the pattern's own prefix, or that an
+        upstream could read as another (`is_plain`), is served by nothing. So no spelling of a
+        name slips from a narrow pattern into a wider one.
         """
         found = self._exact.get(name)
         if found is not None:
@@ -88,7 +90,7 @@ class Catalogue:
 
     def _by_pattern(self, name: str) -> tuple[Deployment, ...]:
         folded = name.casefold()
-        if folded in self._exact_folded:
+        if folded in self._exact_folded or not is_plain(name):
             return ()
         for folded_pattern, pattern in self._patterns:
             captured = folded_pattern.captures(folded)
@@ -116,6 +118,21 @@ class Catalogue:
             for name in self.names
             for witness in map(generic_instance, intersect(entry, name))
         )
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name reads the same however it is trimmed, normalised or put into a path.
+
+    An upstream may strip white space, drop characters that show nothing, fold compatibility
+    forms and walk dots; a pattern would let all of these through.
+    """
+    if any(part in (".", "..") for part in name.split("/")):
+        return False
+    if name.isascii() and " " not in name:
+        return True
+    return unicodedata.normalize("NFKC", name) == name and not any(
+        char.isspace() or unicodedata.category(char) == "Cf" for char in name
+    )
 
 
 def entry_problem(entry: str) -> str | None:

@@ -13,10 +13,19 @@ MASTER = b"master"
 so no digest (32 bytes) can be mistaken for it."""
 
 MAX_MODEL_NAME = 512
+
 """Characters in a requested model name; a longer one is a bad model name."""
 
 MAX_BATCH = 256
 """Asks in one message."""
+
+
+def trimmed(name: str) -> str:
+    """A model name without the white space around it, which nobody means.
+
+    Other white space, and a control character, is part of the name and makes it a bad one.
+    """
+    return name.strip(" \t\r\n")
 
 
 class DenyReason(StrEnum):

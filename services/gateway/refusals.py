@@ -3,7 +3,7 @@
 import msgspec
 
 from services.gateway.routes import Dialect
-from shared.decisions import Deny, DenyReason
+from shared.decisions import Deny, DenyReason, trimmed
 
 ENTRIES_LISTED = 20
 _NAME_SHOWN = 200
@@ -106,7 +106,7 @@ def _listed(deny: Deny) -> str:
 
 def _named(asked: str, checked: str) -> str:
     """The name the client used, and the alias's target that was checked when it is another."""
-    asked = shown(asked.strip())
+    asked = shown(trimmed(asked))
     return f"{asked} (alias of {shown(checked)})" if checked and shown(checked) != asked else asked
 
 

@@ -13,6 +13,7 @@ import msgspec
 from services.gateway import forms
 from services.gateway.errors import Rejected
 from services.gateway.routes import BodyKind
+from shared.decisions import trimmed
 
 ROUTING_MEMBERS = frozenset(
     {
@@ -151,7 +152,7 @@ def _named_in(members: dict[str, msgspec.Raw]) -> str | None:
 
 def _one_model(named: str | None, path_model: str | None) -> str:
     """The model of body and path, which must not disagree."""
-    name = named.strip() if named is not None else ""
+    name = trimmed(named) if named is not None else ""
     if not name:
         name = path_model or ""
     if not name:

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from services.gateway.errors import Rejected
+from shared.decisions import trimmed
 
 Dialect = Literal["openai", "anthropic"]
 BodyKind = Literal["none", "json", "multipart"]
@@ -172,7 +173,7 @@ def _match(path: str) -> Route:
         if segments[:at] == prefix:
             below = _BELOW_MODEL.get(segments[at + 1 :])
             if below is not None:
-                return msgspec.structs.replace(below, model=segments[at].strip())
+                return msgspec.structs.replace(below, model=trimmed(segments[at]))
     for prefix in _MODEL_ID_PREFIXES:
         if segments[:-1] == prefix:
             path = "/v1/models/{model_id}"
@@ -233,7 +234,7 @@ def _with_query(route: Route, query: str) -> Route:
         if name != "model":
             message = f"Unknown query parameter {_shown(name)!r}; send it in the body."
             raise Rejected(400, message)
-        named.add(_decoded(raw_value.replace("+", " ")).strip())
+        named.add(trimmed(_decoded(raw_value.replace("+", " "))))
     if not named:
         return route
     if len(named) > 1 or (route.model is not None and named != {route.model}):

@@ -13,6 +13,7 @@ from shared.decisions import (
     DenyReason,
     ListQuestion,
     Question,
+    trimmed,
 )
 
 
@@ -29,7 +30,7 @@ def decide(table: GrantTable, question: Question | ListQuestion, now: float) -> 
     if table.unreadable:
         _refuse_to_guess(table, question)
     model = question.model if isinstance(question, Question) else None
-    name = None if model is None else model.strip()
+    name = None if model is None else trimmed(model)
     if question.key == MASTER:
         return _decide_master(table, name)
     key, retires_at = table.key(question.key), None

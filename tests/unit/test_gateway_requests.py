@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.gateway.errors import Rejected
 from services.gateway.requests import ROUTING_MEMBERS, check_content_type, is_twin, read
+from shared.decisions import trimmed
 
 BOUNDARY = "xYzZy"
 
@@ -195,14 +196,14 @@ def test_a_form_from_a_path_gets_the_model_field():
 
 @given(
     st.dictionaries(st.text(max_size=8), st.integers() | st.text() | st.none(), max_size=8),
-    st.text(min_size=1, max_size=30).filter(str.strip),
+    st.text(min_size=1, max_size=30).filter(trimmed),
     st.text(min_size=1, max_size=30),
 )
 def test_the_decided_model_is_the_only_one_sent(others, model, upstream_model):
     others = {name: value for name, value in others.items() if not is_twin(name)}
     text = json.dumps({**others, "model": model})
     body = read_json(text)
-    assert body.model == model.strip()
+    assert body.model == trimmed(model)
     out = sent(body, upstream_model)
     assert every_reading(out) == {upstream_model}
     assert msgspec.json.decode(out) == json.loads(out)
