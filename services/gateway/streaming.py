@@ -47,10 +47,27 @@ class _Cause(NamedTuple):
 _BROKE = _Cause(502, "upstream_error", "The upstream provider broke off its answer.")
 
 
+_EVENT_ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
+
+
 class BreakableResponse(web.StreamResponse):
     """A streamed response that can be ended without its end."""
 
     _is_broken = False
+    _tail = b""
+
+    async def pass_on(self, chunk: bytes) -> None:
+        """Send a piece; returns when the client has taken enough of what it was sent."""
+        await self.write(chunk)
+        self._tail = chunk[-4:] if len(chunk) >= 4 else (self._tail + chunk)[-4:]  # noqa: PLR2004
+
+    @property
+    def takes_an_event(self) -> bool:
+        """Whether a whole event can follow what was sent: not in the middle of another one.
+
+        Nor within a length that was announced: the event would stand for what is missing.
+        """
+        return self.content_length is None and (not self._tail or self._tail.endswith(_EVENT_ENDS))
 
     def break_off(self) -> None:
         """Let the connection be closed with no final chunk, so that no client sees an end."""
@@ -137,8 +154,8 @@ async def _stream(upstream: Answer, response: BreakableResponse, stamp: Stamp) -
             return False
         if not chunk:
             return True
-        # Returns when the client has taken enough of it, so a slow one slows its upstream.
-        await response.write(chunk)
+        # A client that is slow to take it slows its upstream.
+        await response.pass_on(chunk)
 
 
 async def _break_off(
@@ -148,10 +165,11 @@ async def _break_off(
     stamp: Stamp,
     cause: _Cause,
 ) -> None:
-    """Tell a reader of events what happened, then close with no clean end."""
+    """Tell a reader of events what happened if it can still be told, and close with no end."""
     response.break_off()
     coded = upstream.header("content-encoding") not in ("", "identity")
-    if upstream.header("content-type").startswith("text/event-stream") and not coded:
+    is_events = upstream.header("content-type").startswith("text/event-stream") and not coded
+    if is_events and response.takes_an_event:
         error = error_body(
             stamp.dialect,
             cause.status,
@@ -161,7 +179,7 @@ async def _break_off(
             request_id=stamp.request_id,
         )
         event = b"event: error\n" if stamp.dialect == "anthropic" else b""
-        await response.write(b"\n\n" + event + b"data: " + error + b"\n\n")
+        await response.write(event + b"data: " + error + b"\n\n")
     elif request.version < HttpVersion11 and response.content_length is None and request.transport:
         # Here the end of the connection is the end of the body: only a reset tells them apart.
         sock = request.transport.get_extra_info("socket")

@@ -90,6 +90,32 @@ async def test_an_upstream_that_dies_mid_stream_is_an_error_and_no_end(world, pa
     assert (b"event: error\n" in body) is (path == "/v1/messages")
 
 
+@pytest.mark.parametrize("sent", [b"data: 1\n\ndata: {", b"data: [DONE]", b"data: 1\n"])
+async def test_half_an_event_is_not_made_whole_by_an_error(world, sent):
+    async def die(_recorded, writer):
+        writer.write(SSE_HEAD + chunk(sent))
+        await writer.drain()
+        writer.close()
+
+    world.openai.script = die
+    body, is_ended = body_of(await say(world.port, raw_request()))
+    assert (body, is_ended) == (sent, False)
+
+
+async def test_an_error_event_never_fills_the_length_that_an_upstream_announced(world):
+    events = b"data: 1\n\n" * 10_000
+
+    async def die(_recorded, writer):
+        length = b"Content-Length: %d\r\n\r\n" % (len(events) + 200)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + length + events)
+        await writer.drain()
+        writer.close()
+
+    world.openai.script = die
+    answer = await say(world.port, raw_request())
+    assert answer.endswith(b"\r\n\r\n" + events)
+
+
 @pytest.mark.parametrize("head", [b"Content-Length: 100000", b"Transfer-Encoding: chunked"])
 async def test_another_body_that_breaks_off_is_broken_off(world, head):
     async def die(_recorded, writer):
