@@ -35,7 +35,8 @@ ConfigFile = Annotated[
 def _serve(service: str, config: Path | None) -> None:
     """Run a service in this process and end with its exit status."""
     if config is not None:
-        os.environ["GRANTGATE_CONFIG"] = str(config.resolve())
+        # Not resolved: where the name is a link, another file may stand behind it later.
+        os.environ["GRANTGATE_CONFIG"] = str(config.absolute())
     # Imported now: each service brings libraries that the other commands do without.
     module = importlib.import_module(f"services.{service}.__main__")
     raise typer.Exit(module.main())

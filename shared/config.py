@@ -3,6 +3,7 @@
 The one place that knows YAML. Whatever is wrong with the file comes out as one ConfigError line.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,7 +38,10 @@ _IGNORED_SECTIONS = ("general_settings", "litellm_settings", "router_settings")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The file as read. `environment` is its `environment_variables`; the real ones go over it."""
+    """The file as read. `environment` is its `environment_variables`; the real ones go over it.
+
+    `digest` is of the whole text, credentials included: it is not for showing.
+    """
 
     file: str
     models: tuple[ModelEntry, ...]
@@ -45,6 +49,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     master_key: Secret | None
     environment: dict[str, Secret] = {}
     warnings: tuple[str, ...] = ()
+    digest: str = ""
 
     def deployments(self) -> tuple[Deployment, ...]:
         """The models as decisions see them, in the order of the file."""
@@ -58,7 +63,8 @@ def load(path: str | None, environ: Mapping[str, str]) -> Config:
     """
     file = path or environ.get("GRANTGATE_CONFIG") or DEFAULT_FILE
     place = Place(file)
-    document = _document(file)
+    content = _content(file)
+    document = _document(content, place)
     environment = _environment(document, place)
     known = with_secret_files({k: v.reveal() for k, v in environment.items()} | dict(environ))
     general = mapping(document.get("general_settings"), place.field("general_settings"))
@@ -78,7 +84,13 @@ def load(path: str | None, environ: Mapping[str, str]) -> Config:
         master_key=read_master_key(general.get("master_key"), known, at_key),
         environment=environment,
         warnings=notes.lines(),
+        digest=_digest(content),
     )
+
+
+def digest_of(file: str) -> str:
+    """The digest that `load` gives what the file holds now. Raises ConfigError."""
+    return _digest(_content(file))
 
 
 def load_settings(path: str | None, environ: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
@@ -88,7 +100,7 @@ def load_settings(path: str | None, environ: Mapping[str, str]) -> tuple[Setting
     """
     named = path or environ.get("GRANTGATE_CONFIG")
     file = named or DEFAULT_FILE
-    document = _document(file) if named or Path(file).exists() else {}
+    document = _document(_content(file), Place(file)) if named or Path(file).exists() else {}
     environment = {k: v.reveal() for k, v in _environment(document, Place(file)).items()}
     notes = Notes()
     known = with_secret_files(environment | dict(environ))
@@ -108,16 +120,23 @@ def _environment(document: dict[str, object], place: Place) -> dict[str, Secret]
     return found
 
 
-def _document(file: str) -> dict[str, object]:
-    """The file's one YAML document, a mapping of plain values. Raises ConfigError."""
+def _content(file: str) -> str:
     place = Place(file)
     try:
-        content = read_file(file, place)
+        return read_file(file, place)
     except ConfigError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             what, cure = "there is no such file", "name one with --config or GRANTGATE_CONFIG"
             raise place.error(what, cure) from error
         raise
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _document(content: str, place: Place) -> dict[str, object]:
+    """The file's one YAML document, a mapping of plain values. Raises ConfigError."""
     try:
         _refuse_bombs(content)
         document = yaml.load(content, Loader=_Loader)  # noqa: S506 - allows less than SafeLoader

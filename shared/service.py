@@ -124,6 +124,8 @@ def run(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.ask)
+        # Until, and unless, a service has something to reload: it must not die of it.
+        loop.add_signal_handler(signal.SIGHUP, lambda: log.info("nothing_to_reload"))
         async with AsyncExitStack() as stack:
             starting = asyncio.ensure_future(start(stack, stopping))
             asked = asyncio.ensure_future(stopping.wait())

@@ -108,6 +108,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     decision_timeout_s: _Seconds = 1.0
     list_models: _Flag = True
     abort_streams: _Flag = True
+    reload_config: _Flag = True
     log_level: _Level = "info"
     log_format: _Format = "json"
 
@@ -118,6 +119,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FIELDS: tuple[str, ...] = Settings.__struct_fields__
+
+
+def changed(old: Settings, new: Settings) -> tuple[str, ...]:
+    """The names of the settings in which the two differ."""
+    return tuple(name for name in FIELDS if _plain(old, name) != _plain(new, name))
+
+
+def _plain(settings: Settings, name: str) -> object:
+    value = getattr(settings, name)
+    return value.reveal() if isinstance(value, Secret) else value
+
+
 _TYPES = get_type_hints(Settings, include_extras=True)
 _NESTED = {
     ("errors", "list_models"): "list_models",

@@ -150,6 +150,7 @@ class _Parts:
             environ=environ,
             tier=tier,
             grace_s=grace_s,
+            reloads=True,
         )
 
     def servers(self) -> list[Command]:

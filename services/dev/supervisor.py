@@ -32,7 +32,8 @@ Say = Callable[[str], None]
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. Children of a higher `tier` are stopped before those of a lower one.
 
-    `environ` is the child's whole environment: the only place for a secret.
+    `environ` is the child's whole environment: the only place for a secret. `reloads`: SIGHUP is
+    passed on to it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     tier: int = 0
     cwd: Path | None = None
     grace_s: float = GRACE_S
+    reloads: bool = False
 
     def __repr__(self) -> str:
         """Show what runs, and nothing of its environment."""
@@ -67,6 +69,8 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
 def _before_exec(parent: int) -> None:
     """Lead a process group, and have the kernel end this process with `parent` (on Linux)."""
     os.setpgid(0, 0)
+    # Until it has a handler of its own: it may be asked to reload while it starts.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
@@ -124,6 +128,12 @@ class _Child:
         """End it, and whatever it started, at once."""
         if not self.end.done():
             self._signal_group(signal.SIGKILL)
+
+    def reload(self) -> None:
+        """Pass a SIGHUP on to it, if it is one that reloads."""
+        if self.command.reloads and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGHUP)
 
     async def stop(self) -> None:
         """End it: SIGTERM, and SIGKILL once its grace is over."""
@@ -203,6 +213,11 @@ class Supervisor:
         """Wait for the first child that ends although nobody asked it to."""
         return await asyncio.shield(self._death)
 
+    def reload(self) -> None:
+        """Have the children that can reload their configuration do so."""
+        for child in self._children:
+            child.reload()
+
     def kill(self) -> None:
         """Kill every child at once, without its grace."""
         for child in self._children:
@@ -212,11 +227,13 @@ class Supervisor:
 async def supervise(bring_up: Callable[[Supervisor], Awaitable[None]], say: Say) -> int:
     """Run `bring_up`, then keep its children until one dies or a signal asks for the end.
 
-    SIGINT, SIGTERM and SIGHUP stop everything in order; a second one kills. Returns the exit
-    status: 0 when asked to stop, 1 when a child died. What `bring_up` raises is raised again once
-    every child has been stopped.
+    SIGINT and SIGTERM stop everything in order; a second one kills. SIGHUP is passed on to those
+    that reload, unless it tells that the terminal is gone: then it stops everything too. Returns
+    the exit status: 0 when asked to stop, 1 when a child died. What `bring_up` raises is raised
+    again once every child has been stopped.
     """
     asked = asyncio.Event()
+    had_terminal = _has_terminal()
     async with Supervisor(say) as children:
 
         def stop() -> None:
@@ -224,9 +241,16 @@ async def supervise(bring_up: Callable[[Supervisor], Awaitable[None]], say: Say)
                 children.kill()
             asked.set()
 
+        def hang_up() -> None:
+            if had_terminal and not _has_terminal():
+                stop()
+            else:
+                children.reload()
+
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
         death = asyncio.create_task(children.died())
         request = asyncio.create_task(asked.wait())
         starting = asyncio.ensure_future(bring_up(children))
@@ -245,3 +269,11 @@ async def supervise(bring_up: Callable[[Supervisor], Awaitable[None]], say: Say)
             for task in (starting, death, request):
                 task.cancel()
             await asyncio.gather(starting, death, request, return_exceptions=True)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

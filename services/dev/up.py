@@ -137,7 +137,7 @@ async def _run(stack: Stack, ready_line: str, output: _Output) -> int:
 
 
 def _up(options: Options, output: _Output) -> int:
-    file = (options.config or EXAMPLE_CONFIG).resolve()
+    file = (options.config or EXAMPLE_CONFIG).absolute()
     environ = _environ(options, os.environ, file)
     configured = config.load(str(file), environ)
     master_key = choose(configured.master_key, environ, str(file))
@@ -169,6 +169,7 @@ def _up(options: Options, output: _Output) -> int:
 def up(options: Options) -> int:
     """Run the stack until it is asked to stop or a part of it dies; returns the exit status.
 
+    The services take a changed configuration into use; SIGHUP has them look at once.
     0 after an orderly stop, 1 when a child died, 2 when the stack cannot start at all, for which
     one line says why.
     """

@@ -5,7 +5,7 @@ import os
 import secrets
 import ssl
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 
 import aiohttp
@@ -22,11 +22,13 @@ from services.gateway.relay import Relay
 from services.gateway.server import StrictServer, public_port
 from services.gateway.stored_upstreams import StoredUpstreams
 from services.gateway.tunnels import Proxies
-from services.gateway.upstreams import Upstreams
+from services.gateway.upstreams import Upstreams, build
+from shared.catalogue import VERSIONED
 from shared.config import Config
 from shared.courier import Courier
 from shared.credentials import internal_token
 from shared.http import Readiness, internal_routes, listen, refuse_without_c_parser
+from shared.reloading import Reloader
 from shared.service import Stopping, owned_task
 from shared.settings import Settings
 
@@ -35,6 +37,10 @@ log = structlog.get_logger()
 _POLICY_EVERY_S = 1.0
 _MANAGEMENT_S = 60.0
 """Far above the longest a write waits to be enforced."""
+
+_REPLACED_S = 300.0
+"""How long decisions may still name what only the file before had: until keys, perhaps on another
+machine that gets its file later, has declared the new one."""
 
 _UPSTREAM_IDLE_S = 4.0
 """How long a connection to an upstream is kept unused: below the shortest common server's limit,
@@ -75,13 +81,27 @@ async def start(
     if token is None and config.master_key is not None:
         token = internal_token(config.master_key)
     stored = StoredUpstreams(upstreams, keys_session, settings.keys_url, token, os.environ)
+
+    async def bring(refs: Sequence[str]) -> None:
+        if any(VERSIONED not in ref and stored.get(ref) is None for ref in refs):
+            # keys may have read a new file before this process did.
+            await reloader.look()
+        await stored.bring(refs)
+
     relay = Relay(
         pools,
         stored,
         first_byte_timeout_s=settings.upstream_first_byte_timeout_s,
         idle_timeout_s=settings.upstream_idle_timeout_s,
-        bring=stored.bring,
+        bring=bring,
     )
+    reloader = Reloader(
+        config,
+        lambda found: build(found, os.environ),
+        lambda found: _replace(stored, relay, found),
+        os.environ,
+    )
+    await stack.enter_async_context(owned_task(reloader.run(), "reload", died))
     management = Management(keys_session, settings.keys_url, policy)
     gateway = Gateway(policy, Admission(policy, config.master_key), relay, management, settings)
 
@@ -104,6 +124,18 @@ async def start(
         )
     )
     readiness.set("port", True)
+
+
+def _replace(stored: StoredUpstreams, relay: Relay, found: Upstreams) -> None:
+    """Put a new file's upstreams into use; the old file's stay known for a while."""
+    gone = stored.declare(found)
+    relay.forget()
+
+    def drop() -> None:
+        stored.drop(gone)
+        relay.forget()
+
+    asyncio.get_running_loop().call_later(_REPLACED_S, drop)
 
 
 @contextmanager

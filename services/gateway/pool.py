@@ -22,9 +22,12 @@ class ConnectTimeout(Unreachable):
 
 
 class Target(NamedTuple):
-    """Where a request goes. `path` (with its query) and `authority` are as they are sent."""
+    """Where a request goes. `path` (with its query) and `authority` are as they are sent.
 
-    deployment: str
+    `pool` names the connections that may carry it: those of one deployment at one address.
+    """
+
+    pool: str
     secure: bool
     host: str
     port: int
@@ -38,7 +41,7 @@ def target_of(deployment: str, url: str) -> Target:
     secure = parts.scheme == "https"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(
-        deployment,
+        f"{parts.scheme}://{parts.netloc} {deployment}",
         secure,
         parts.hostname or "",
         parts.port or (443 if secure else 80),
@@ -135,9 +138,9 @@ class Pools:
         A kept connection that ended before any of the request was written is replaced. One that
         ends later is not: the upstream may have begun to work on what it was sent.
         """
-        pool = self._pools.get(target.deployment)
+        pool = self._pools.get(target.pool)
         if pool is None:
-            pool = self._pools[target.deployment] = _Pool(self._most)
+            pool = self._pools[target.pool] = _Pool(self._most)
         while True:
             connection = pool.take_idle() or await self._connect(pool, target)
             try:
@@ -198,7 +201,7 @@ class Pools:
         return connection
 
     def _sweep(self) -> None:
-        """Close what has been idle for too long, oldest first."""
+        """Close what has been idle for too long, oldest first; forget pools that hold nothing."""
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
         oldest = self._loop.time() - self._keep_idle_s
         for pool in self._pools.values():
@@ -206,3 +209,5 @@ class Pools:
                 connection = pool.idle.popleft()
                 connection.discard()
                 pool.open -= 1
+        for name in [name for name, pool in self._pools.items() if not pool.open]:
+            del self._pools[name]

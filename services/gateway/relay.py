@@ -69,6 +69,7 @@ class Upstreams(Protocol):
 class _Line(NamedTuple):
     """Where a request for one model at one deployment goes, and how it begins."""
 
+    upstream: Upstream
     target: Target
     start: bytes
 
@@ -96,6 +97,10 @@ class Relay:
         self._idle_timeout_s = idle_timeout_s
         self._turns: dict[tuple[str, ...], int] = {}
         self._lines: dict[tuple[str, str, str], _Line] = {}
+
+    def forget(self) -> None:
+        """Keep nothing of upstreams that are no longer configured."""
+        self._lines.clear()
 
     async def send(
         self, admitted: Admitted, route: Route, inbound: Inbound, body: JsonBody | FormBody
@@ -171,13 +176,16 @@ class Relay:
 
     def _line(self, upstream: Upstream, suffix: str, model: str) -> _Line:
         found = self._lines.get((upstream.id, suffix, model))
-        if found is None:
-            if len(self._lines) >= _MAX_MEMO:
-                self._lines.clear()
+        # An id may have got another address meanwhile: a credential goes to its own alone.
+        if found is None or found.upstream is not upstream:
             target = target_of(upstream.id, upstream.url_for(suffix, model))
             where = self._pools.request_target(target)
             start = b"POST " + where + b" HTTP/1.1\r\nhost: " + target.authority + b"\r\n"
-            found = self._lines[upstream.id, suffix, model] = _Line(target, start)
+            found = _Line(upstream, target, start)
+            if self._upstreams.get(upstream.id) is upstream:
+                if len(self._lines) >= _MAX_MEMO:
+                    self._lines.clear()
+                self._lines[upstream.id, suffix, model] = found
         return found
 
 

@@ -58,6 +58,7 @@ class StoredUpstreams:
         Credentials may refer to `environ`, but for Grantgate's own variables.
         """
         self._declared = declared
+        self._replaced: dict[str, Upstream] = {}
         self._session = session
         self._url = keys_url.rstrip("/") + _PATH
         self._token = token
@@ -67,7 +68,23 @@ class StoredUpstreams:
 
     def get(self, ref: str) -> Upstream | None:
         """The upstream of a deployment as a decision names it, when it is known here."""
-        return self._declared.get(ref) or self._fetched.get(ref)
+        return self._declared.get(ref) or self._fetched.get(ref) or self._replaced.get(ref)
+
+    def declare(self, declared: Upstreams) -> dict[str, Upstream]:
+        """Put a new file's upstreams in the place of the old one's; the value is what it lacks.
+
+        That stays known until `drop`: keys decides what is in force, and may read the file later.
+        """
+        gone = self._declared.without(declared)
+        self._replaced.update(gone)
+        self._declared = declared
+        return gone
+
+    def drop(self, gone: Mapping[str, Upstream]) -> None:
+        """Forget upstreams that `declare` replaced."""
+        for ref, upstream in gone.items():
+            if self._replaced.get(ref) is upstream:
+                del self._replaced[ref]
 
     async def bring(self, refs: Sequence[str]) -> None:
         """Fetch the stored ones among `refs` that are not known here; what fails is logged."""

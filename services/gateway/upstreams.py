@@ -78,6 +78,10 @@ class Upstreams:
         """The upstream of a deployment, or None when the config file here does not have it."""
         return self._by_id.get(deployment_id)
 
+    def without(self, other: "Upstreams") -> dict[str, Upstream]:
+        """Those whose deployments `other` does not have."""
+        return {name: found for name, found in self._by_id.items() if other.get(name) is None}
+
 
 class Models(Protocol):
     """What `build` needs of a config."""

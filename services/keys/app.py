@@ -1,6 +1,7 @@
 """Puts a keys replica together, and takes it apart in reverse."""
 
 import asyncio
+import os
 import secrets
 import time
 import uuid
@@ -15,20 +16,20 @@ from prometheus_client import Gauge
 from services.keys import internal, members, upstream_secrets
 from services.keys.api import ManagementApi
 from services.keys.barrier import Barrier
-from services.keys.declared import declare, declared_models, differs
-from services.keys.errors import Unavailable
+from services.keys.declared import declared_models
+from services.keys.declaring import Declaring
 from services.keys.journal import Journal
 from services.keys.projector import Projector
 from services.keys.propagation import Propagation
 from services.keys.publisher import Publisher
-from services.keys.records import ModelRecord
 from services.keys.snapshots import Snapshots
-from services.keys.store import MongoStore, open_store
+from services.keys.store import open_store
 from services.keys.vault import Vault
 from shared import bus
 from shared.config import Config
 from shared.credentials import Secret, internal_token
 from shared.http import Readiness, internal_routes, listen
+from shared.reloading import Reloader
 from shared.service import Stopping, boottime, owned_task
 
 log = structlog.get_logger()
@@ -36,9 +37,7 @@ log = structlog.get_logger()
 HEAD = Gauge("keys_head_revision", "The revision of the newest committed change")
 UNPUBLISHED = Gauge("keys_unpublished_changes", "Committed changes the stream does not hold yet")
 REFUSING = Gauge("keys_refusing_writes", "1 while an operator has to look before any write")
-DIFFERS = Gauge("keys_catalogue_differs", "1 while another replica's configuration is in force")
 _MAX_BODY = 1024 * 1024
-_RETRY_S = 1.0
 
 
 async def start(
@@ -110,9 +109,10 @@ async def start(
         log.error("task_ended", error=repr(problem))
         stopping.ask(1)
 
-    declared = declared_models(config.models)
-    await stack.enter_async_context(
-        owned_task(_open_log(store, journal, declared, readiness), "log", died)
+    declaring = Declaring(store, journal, readiness, declared_models(config.models))
+    await stack.enter_async_context(owned_task(declaring.run(), "log", died))
+    reloader = Reloader(
+        config, lambda found: declared_models(found.models), declaring.want, os.environ
     )
     await stack.enter_async_context(
         bus.connect(
@@ -126,6 +126,7 @@ async def start(
     )
     await barrier.open()
     for name, work in (
+        ("reload", reloader.run()),
         ("publisher", publisher.run()),
         ("members", members.watch(barrier.members)),
         ("snapshots", snapshots.run(publisher)),
@@ -142,41 +143,6 @@ async def start(
 
     stack.push_async_callback(leave)
     readiness.set("port", True)
-
-
-async def _open_log(
-    store: MongoStore, journal: Journal, declared: tuple[ModelRecord, ...], readiness: Readiness
-) -> None:
-    """Read the log, declare the catalogue, then tell when another replica declares another."""
-    while True:
-        try:
-            await store.prepare()
-            await journal.current()
-            await journal.commit(
-                lambda state: declare(state, declared),
-                actor="config",
-                request_id="config",
-                wait=False,
-            )
-            break
-        except Unavailable as problem:
-            readiness.set("log", False, str(problem))
-            await asyncio.sleep(_RETRY_S)
-    journal.state.index.prepare()
-    readiness.set("log", True)
-    said_at = -1
-    while True:
-        try:
-            await journal.current()
-            readiness.set("log", journal.refusal is None, journal.refusal or "")
-        except Unavailable as problem:
-            readiness.set("log", False, str(problem))
-        other = differs(journal.state, declared)
-        DIFFERS.set(other)
-        if other and said_at != journal.state.rev:
-            said_at = journal.state.rev
-            log.error("configuration_differs", cure="give every keys replica the same model_list")
-        await asyncio.sleep(_RETRY_S)
 
 
 async def _watch(publisher: Publisher, readiness: Readiness) -> None:

@@ -237,8 +237,10 @@ def _catalogue():
         Nemesis("freeze a gateway", freeze(services["gateway"]), long),
         Nemesis("freeze nats", freeze(lambda: ["nats"]), long),
         Nemesis("freeze the database", freeze(lambda: ["mongo"]), long, keeps_serving=True),
-        Nemesis("block a policy's loop", tell(services["policy"], signal.SIGHUP), 3.2),
-        Nemesis("block keys' loop", tell(services["keys"], signal.SIGHUP), 3.2, keeps_serving=True),
+        Nemesis("block a policy's loop", tell(services["policy"], signal.SIGWINCH), 3.2),
+        Nemesis(
+            "block keys' loop", tell(services["keys"], signal.SIGWINCH), 3.2, keeps_serving=True
+        ),
         Nemesis("clocks an hour ahead", tell(everything, signal.SIGUSR1, signal.SIGUSR2), 2.0),
         Nemesis("clocks an hour back", tell(everything, signal.SIGUSR2, signal.SIGUSR1), 2.0),
         Nemesis("slow links to nats", network("-nats", _slow), 2.0),

@@ -1,6 +1,6 @@
 """`python -m tests.chaos.service NAME`: a service that can be hurt from inside by a signal.
 
-SIGUSR1 and SIGUSR2 make its wall clock jump an hour ahead or back, SIGHUP blocks its event loop
+SIGUSR1 and SIGUSR2 make its wall clock jump an hour ahead or back, SIGWINCH blocks its event loop
 for three seconds. GRANTGATE_TEST_NO_BARRIER=1 makes keys answer before a change is in force: the
 build in which a checker that is worth anything finds violations.
 """
@@ -34,7 +34,7 @@ def main(name):
     time.time = _now
     signal.signal(signal.SIGUSR1, _jump)
     signal.signal(signal.SIGUSR2, _jump)
-    signal.signal(signal.SIGHUP, lambda *_: time.sleep(BLOCK_S))
+    signal.signal(signal.SIGWINCH, lambda *_: time.sleep(BLOCK_S))
     if name == "keys" and os.environ.get("GRANTGATE_TEST_NO_BARRIER"):
         importlib.import_module("services.keys.barrier").Barrier.enforced = _enforced_at_once
     return importlib.import_module(f"services.{name}.__main__").main()
