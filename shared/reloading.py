@@ -21,8 +21,8 @@ from shared.settings import changed
 log = structlog.get_logger()
 
 LOOK_EVERY_S = 1.0
-"""How often the file is looked at. A change is read once it has stood still from one look to the
-next: a file that is just being written may be valid, and lack half of its models."""
+"""How often the file is glanced at. A change is read once it has stood still from one glance to
+the next: a file that is just being written may be valid, and lack half of its models."""
 
 REFUSED = Gauge(
     "grantgate_configuration_refused",
@@ -30,7 +30,7 @@ REFUSED = Gauge(
 )
 
 Ready = TypeVar("Ready")
-_Stamp = tuple[int, int, int, int]
+_Stamp = tuple[int, ...]
 
 
 class Reloader(Generic[Ready]):
@@ -53,6 +53,7 @@ class Reloader(Generic[Ready]):
         self._take = take
         self._environ = environ
         self._read_at: _Stamp | None = None
+        self._before: _Stamp | None = None
         self._lock = asyncio.Lock()
         self._asked = asyncio.Event()
 
@@ -60,7 +61,6 @@ class Reloader(Generic[Ready]):
         """Reload when the file has changed, and whenever SIGHUP comes, until cancelled."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
         looks = self._running.settings.reload_config
-        before: _Stamp | None = None
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S if looks else None):
@@ -68,11 +68,15 @@ class Reloader(Generic[Ready]):
             if self._asked.is_set():
                 self._asked.clear()
                 await self._reload(even_unchanged=True)
-                continue
-            now = await asyncio.to_thread(_stamp, self._running.file)
-            if now == before:
-                await self._reload()
-            before = now
+            else:
+                await self.glance()
+
+    async def glance(self) -> None:
+        """Reload if the file has changed, and not since the glance before."""
+        now = await asyncio.to_thread(_stamp, self._running.file)
+        if now == self._before and now != self._read_at:
+            await self._reload()
+        self._before = now
 
     async def look(self) -> None:
         """Reload now if the file is another than when it was last read."""
@@ -97,10 +101,10 @@ class Reloader(Generic[Ready]):
             if found is not None:
                 self._use(*found)
 
-    def _read(self, stamp: _Stamp | None, even_unchanged: bool) -> tuple[Config, Ready] | None:
+    def _read(self, stamp: _Stamp, even_unchanged: bool) -> tuple[Config, Ready] | None:
         """The file's content, ready for use; None when it is what is in use."""
         file = self._running.file
-        if stamp is not None and stamp[-1] == 0:
+        if stamp and stamp[-1] == 0:
             # What is left when the disk was full, or when writing it was cut off.
             what, cure = "is empty", "write `model_list: []` to remove every model"
             raise Place(file).error(what, cure)
@@ -123,12 +127,12 @@ class Reloader(Generic[Ready]):
         log.info("configuration_reloaded", file=found.file, models=len(found.models))
 
 
-def _stamp(file: str) -> _Stamp | None:
-    """What changes when the file, or the link that leads to it, does; None when it is not there."""
+def _stamp(file: str) -> _Stamp:
+    """What changes when the file, or a link that leads to it, does; empty when it is not there."""
     try:
         found = Path(file).stat()
     except (OSError, ValueError):
-        return None
+        return ()
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 

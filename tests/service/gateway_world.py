@@ -13,6 +13,7 @@ from services.gateway.errors import PolicyUnavailable
 from services.gateway.management import Management
 from services.gateway.relay import Relay
 from services.gateway.server import StrictServer, public_port
+from services.gateway.stored_upstreams import StoredUpstreams
 from services.gateway.upstreams import Upstream, Upstreams
 from shared.credentials import Secret
 from shared.decisions import MASTER, Allow, Deny, DenyReason, Listing, Question
@@ -143,18 +144,21 @@ async def running(*, header_limit_s=0.5, **changes):
         chosen = settings(**changes)
         policy = TablePolicy()
         world = World(policy, openai, claude, keys)
-        relay = Relay(
+        keys_session = await enter(aiohttp.ClientSession())
+        keys_url = f"http://127.0.0.1:{keys.port}"
+        declared = upstreams(openai, claude, dead_port)
+        world.stored = StoredUpstreams(declared, keys_session, keys_url, None, {})
+        world.relay = relay = Relay(
             stack.enter_context(upstream_pools(chosen)),
-            upstreams(openai, claude, dead_port),
+            world.stored,
             first_byte_timeout_s=chosen.upstream_first_byte_timeout_s,
             idle_timeout_s=chosen.upstream_idle_timeout_s,
         )
-        keys_session = await enter(aiohttp.ClientSession())
         gateway = Gateway(
             policy,
             Admission(policy, Secret(MASTER_KEY)),
             relay,
-            Management(keys_session, f"http://127.0.0.1:{keys.port}", policy),
+            Management(keys_session, keys_url, policy),
             chosen,
         )
         world.gateway = gateway

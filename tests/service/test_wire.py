@@ -251,7 +251,7 @@ async def test_bytes_on_an_idle_connection_end_it():
 
     async with Origin(speak_up, SIZED).running() as origin, pools() as made:
         assert await ask(made, origin) == (200, BODY)
-        kept = made._pools["d"].idle[0]
+        kept = made._pools[to(origin).pool].idle[0]
         said.set()
         await parts.until(lambda: not kept.is_usable, "the end of the connection")
         assert await ask(made, origin) == (200, BODY)
@@ -368,7 +368,7 @@ async def test_an_answer_before_the_whole_request_was_taken_is_given_and_nothing
     async with Stuck(answer).running() as origin, pools() as made:
         async with asyncio.timeout(5):
             assert await ask(made, origin, upload(), first_byte_s=20) == found
-        assert not made._pools["d"].idle
+        assert not made._pools[to(origin).pool].idle
 
 
 async def test_an_upstream_that_takes_no_more_and_says_nothing_has_its_time_too():
@@ -376,7 +376,7 @@ async def test_an_upstream_that_takes_no_more_and_says_nothing_has_its_time_too(
         async with asyncio.timeout(5):
             with pytest.raises(TimeoutError):
                 await ask(made, origin, upload(), first_byte_s=0.2)
-        assert made._pools["d"].open == 0
+        assert made._pools[to(origin).pool].open == 0
 
 
 async def test_no_connection_is_told_apart_from_a_broken_one():
@@ -387,12 +387,27 @@ async def test_no_connection_is_told_apart_from_a_broken_one():
             await ask(made, origin)
 
 
+async def test_connections_that_stay_idle_are_closed_and_their_pool_forgotten():
+    left = asyncio.Event()
+
+    async def script(reader, writer):
+        writer.write(SIZED)
+        await writer.drain()
+        assert await reader.read() == b""
+        left.set()
+
+    async with Origin(script).running() as origin, pools(keep_idle_s=0.0) as made:
+        await ask(made, origin)
+        await asyncio.wait_for(left.wait(), 10)
+        assert not made._pools
+
+
 async def test_a_pool_at_its_limit_hands_connections_on():
     async with Origin(*[in_pieces(SIZED, 20)] * 50).running() as origin, pools(most=3) as made:
         found = await asyncio.gather(*(ask(made, origin) for _ in range(50)))
         assert found == [(200, BODY)] * 50
         assert origin.connections <= 3
-        assert made._pools["d"].open <= 3
+        assert made._pools[to(origin).pool].open <= 3
 
 
 async def test_a_pool_that_stays_full_is_a_connect_timeout():
@@ -409,7 +424,7 @@ async def test_a_pool_that_stays_full_is_a_connect_timeout():
             await ask(made, origin)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-        assert made._pools["d"].open == 0
+        assert made._pools[to(origin).pool].open == 0
 
 
 async def test_a_certificate_that_is_not_trusted_is_no_connection(tmp_path):
