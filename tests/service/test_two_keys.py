@@ -1,7 +1,9 @@
 """Two keys replicas at once, and keys killed between any two steps of a write."""
 
 import asyncio
+import json
 import re
+import signal
 
 import pytest
 
@@ -93,6 +95,32 @@ async def test_replicas_with_other_models_configured_say_so(site):
     await until(said, "the word of it")
     async with site.session.get(f"http://127.0.0.1:{site.keys[0].port}/metrics") as answer:
         assert re.search(r"^keys_catalogue_differs 1\.0$", await answer.text(), re.MULTILINE)
+
+
+async def test_replicas_whose_file_changes_make_one_change_of_it(site):
+    def said(event):
+        logs = [(site.folder / f"keys{number}.log").read_text() for number in range(2)]
+        lines = [json.loads(line) for log in logs for line in log.splitlines() if event in line]
+        return [line for line in lines if line["event"] == event]
+
+    _, made, _ = await site.call("/key/generate", {"models": ["gpt-5"]})
+    began = await same_everywhere(site)
+    for number, replica in enumerate(site.keys):
+        (site.folder / f"keys{number}.yaml").write_text(config("gpt-5"))
+        replica.signal(signal.SIGHUP)
+    site.policies[0].signal(signal.SIGHUP)
+
+    await until(lambda: len(said("catalogue_declared")) == 4, "both to have declared it")
+
+    assert await same_everywhere(site) == began + 1
+    first, second = sorted(line["changes"] for line in said("catalogue_declared")[-3::2])
+    assert (first, second) == (0, 2)
+    assert not said("configuration_differs")
+    for policy in site.policies:
+        found = await site.decide(policy, made["key"])
+        assert not found["allow"]
+    _, key, _ = await site.call("/key/generate", {"models": ["gpt-5", "gpt-4"]})
+    assert key["warnings"]
 
 
 @pytest.mark.parametrize(

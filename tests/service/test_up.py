@@ -1,12 +1,14 @@
 """The development stack's supervisor: children live and die together, and none is left behind."""
 
 import asyncio
+import fcntl
 import os
 import select
 import signal
 import socket
 import stat
 import sys
+import termios
 import textwrap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +34,13 @@ def leave(*_):
 signal.signal(signal.SIGTERM, leave)
 print('up', flush=True)
 signal.pause()
+"""
+RELOADER = """
+import signal
+signal.signal(signal.SIGHUP, lambda *_: print('reloaded', flush=True))
+print('up', flush=True)
+while True:
+    signal.pause()
 """
 PARENT = """
 import subprocess, sys, signal
@@ -160,10 +169,10 @@ SCRIPT = textwrap.dedent(f"""
 
 
 @asynccontextmanager
-async def a_supervisor() -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, int]]]:
+async def a_supervisor(**how) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, int]]]:
     """A supervisor in a process of its own, with two sleeping children."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SCRIPT), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", SCRIPT), stdout=asyncio.subprocess.PIPE, **how
     )
     pids: dict[str, int] = {}
     awaited = {"one       | up", "two       | up", "started"}
@@ -182,10 +191,39 @@ async def a_supervisor() -> AsyncIterator[tuple[asyncio.subprocess.Process, dict
         await process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_stops_everything_and_ends_with_0(number):
     async with a_supervisor() as (process, pids):
         process.send_signal(number)
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert all(is_gone(pid) for pid in pids.values())
+
+
+async def test_sighup_goes_to_those_that_reload_and_harms_none():
+    heard = Heard()
+    async with Supervisor(heard) as children:
+        await children.start(child("one", RELOADER, reloads=True))
+        early = await children.start(child("early", SLEEPER, reloads=True))
+        other = await children.start(child("other", RELOADER))
+        await heard.until("up", 3)
+        children.reload()
+        await heard.until("one       | reloaded")
+        os.kill(other, signal.SIGHUP)
+        await heard.until("other     | reloaded")
+        assert len(await heard.until("reloaded")) == 2
+        assert not is_gone(early, 0)
+
+
+async def test_the_end_of_its_terminal_stops_everything():
+    ours, theirs = os.openpty()
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    async with a_supervisor(preexec_fn=take_terminal) as (process, pids):
+        os.close(theirs)
+        os.close(ours)
         assert await asyncio.wait_for(process.wait(), 20) == 0
         assert all(is_gone(pid) for pid in pids.values())
 
