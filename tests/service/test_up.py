@@ -158,9 +158,11 @@ SCRIPT = textwrap.dedent(f"""
     from services.dev.supervisor import Command, supervise
 
     async def bring_up(children):
-        for name in ("one", "two"):
-            argv = (sys.executable, "-c", {SLEEPER!r})
-            pid = await children.start(Command(name=name, argv=argv, environ=dict(os.environ)))
+        for name, code in (("one", {RELOADER!r}), ("two", {SLEEPER!r})):
+            argv = (sys.executable, "-c", code)
+            pid = await children.start(
+                Command(name=name, argv=argv, environ=dict(os.environ), reloads=name == "one")
+            )
             print(name, pid, flush=True)
         print("started", flush=True)
 
@@ -200,18 +202,15 @@ async def test_a_signal_stops_everything_and_ends_with_0(number):
 
 
 async def test_sighup_goes_to_those_that_reload_and_harms_none():
-    heard = Heard()
-    async with Supervisor(heard) as children:
-        await children.start(child("one", RELOADER, reloads=True))
-        early = await children.start(child("early", SLEEPER, reloads=True))
-        other = await children.start(child("other", RELOADER))
-        await heard.until("up", 3)
-        children.reload()
-        await heard.until("one       | reloaded")
-        os.kill(other, signal.SIGHUP)
-        await heard.until("other     | reloaded")
-        assert len(await heard.until("reloaded")) == 2
-        assert not is_gone(early, 0)
+    async with a_supervisor() as (process, pids):
+        process.send_signal(signal.SIGHUP)
+        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        assert line == b"one       | reloaded\n"
+        os.kill(pids["two"], signal.SIGHUP)
+        assert not is_gone(pids["two"], 0.1), "it has no handler of its own, and needs none"
+        process.terminate()
+        output, _ = await asyncio.wait_for(process.communicate(), 20)
+        assert (process.returncode, output) == (0, b"stopping\n")
 
 
 async def test_the_end_of_its_terminal_stops_everything():
