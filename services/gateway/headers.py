@@ -82,7 +82,9 @@ class Inbound:
     def request_id(self) -> str | None:
         """The caller's own id for the request, when it is one that can be logged and echoed."""
         given = self.fields.get("x-request-id")
-        return given if given is not None and _REQUEST_ID.fullmatch(given) else None
+        if given is None or given.startswith("sk-"):
+            return None
+        return given if _REQUEST_ID.fullmatch(given) else None
 
     def floor(self) -> int:
         """The revision the decision must not be older than; 0 when none is asked for.
@@ -204,11 +206,21 @@ def for_upstream(
     return [*theirs, *ours]
 
 
-def for_client(upstream: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers of an upstream's response that the caller may see."""
-    kept = []
+def for_client(
+    upstream: Iterable[tuple[str, str]], secrets: tuple[str, ...] = ()
+) -> list[tuple[str, str]]:
+    """The headers of an upstream's response that the caller may see, none with a secret in it."""
+    kept: list[tuple[str, str]] = []
+    hop: set[str] = set()
     for name, value in upstream:
         lowered = name.lower()
         if lowered in _TO_CLIENT or lowered.startswith(_TO_CLIENT_PREFIXES):
             kept.append((lowered, value))
+        elif lowered == "connection":
+            hop.update(token.strip().lower() for token in value.split(","))
+    if hop:
+        kept = [pair for pair in kept if pair[0] not in hop]
+    for secret in secrets:
+        if any(secret in value for _, value in kept):
+            kept = [pair for pair in kept if secret not in pair[1]]
     return kept

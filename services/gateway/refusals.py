@@ -1,12 +1,16 @@
 """What a refusal looks like to the client who gets it: one table, total over the deny reasons."""
 
+import re
+
 import msgspec
 
 from services.gateway.routes import Dialect
+from shared.credentials import Secret, key_name
 from shared.decisions import Deny, DenyReason, trimmed
 
 ENTRIES_LISTED = 20
 _NAME_SHOWN = 200
+_KEY = re.compile(r"sk-[\x21-\x7e]{13,}")
 _encoder = msgspec.json.Encoder()
 
 
@@ -111,7 +115,12 @@ def _named(asked: str, checked: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A client's text as it may stand in a message or a log line: one line, cut, escaped."""
+    """A client's text as it may stand in a message or a log line: one line, cut, escaped.
+
+    A key that was put in a model's place is not repeated.
+    """
+    if "sk-" in name:
+        name = _KEY.sub(lambda found: key_name(Secret(found[0])), name)
     cut = name[:_NAME_SHOWN] + ("..." if len(name) > _NAME_SHOWN else "")
     return cut if cut.isprintable() else cut.encode("unicode_escape").decode()
 

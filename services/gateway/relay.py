@@ -3,7 +3,8 @@
 `Relay.send` takes the proof of a decision; there is no other way from here to an upstream.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -20,6 +21,9 @@ log = structlog.get_logger()
 
 _AT_ONCE = 256 * 1024
 """Bytes of a request that are written at once; a longer one goes in slices of this."""
+
+_SECRET_LENGTH = 8
+"""A shorter value is no credential worth the name, and might stand anywhere."""
 
 _MAX_MEMO = 4096
 _SAME_FILE = "give every gateway and keys replica the same configuration file"
@@ -72,6 +76,7 @@ class _Line(NamedTuple):
     upstream: Upstream
     target: Target
     start: bytes
+    secrets: tuple[str, ...]
 
 
 class Relay:
@@ -84,7 +89,7 @@ class Relay:
         *,
         first_byte_timeout_s: float,
         idle_timeout_s: float,
-        bring: Callable[[tuple[str, ...]], Awaitable[None]] | None = None,
+        bring: Callable[[tuple[str, ...]], Coroutine[None, None, None]] | None = None,
     ) -> None:
         """Send through `pools`, which their maker closes.
 
@@ -95,6 +100,7 @@ class Relay:
         self._bring = bring
         self._first_byte_timeout_s = first_byte_timeout_s
         self._idle_timeout_s = idle_timeout_s
+        self._bringing: set[asyncio.Future[None]] = set()
         self._turns: dict[tuple[str, ...], int] = {}
         self._lines: dict[tuple[str, str, str], _Line] = {}
 
@@ -113,8 +119,15 @@ class Relay:
         """
         problem: Unreachable | None = None
         ids = admitted.allow.deployments
-        if self._bring is not None and None in map(self._upstreams.get, ids):
-            await self._bring(ids)
+        known = [self._upstreams.get(each) is not None for each in ids]
+        if self._bring is not None and not all(known):
+            bringing = asyncio.ensure_future(self._bring(ids))
+            if any(known):
+                # What is known serves meanwhile; whoever is asked for the rest may be away.
+                self._bringing.add(bringing)
+                bringing.add_done_callback(self._bringing.discard)
+            else:
+                await bringing
         for upstream in self._in_turn(admitted, route.dialect):
             model = _name_at(upstream, admitted.allow.model)
             try:
@@ -172,6 +185,7 @@ class Relay:
             log.warning("upstream_broke_off", deployment=upstream.id, problem=str(error))
             raise broken(because="The upstream provider broke off before it answered.") from None
         _check_status(upstream, answer)
+        answer.secrets = line.secrets
         return answer
 
     def _line(self, upstream: Upstream, suffix: str, model: str) -> _Line:
@@ -181,12 +195,18 @@ class Relay:
             target = target_of(upstream.id, upstream.url_for(suffix, model))
             where = self._pools.request_target(target)
             start = b"POST " + where + b" HTTP/1.1\r\nhost: " + target.authority + b"\r\n"
-            found = _Line(upstream, target, start)
+            found = _Line(upstream, target, start, _secrets_in(upstream.headers))
             if self._upstreams.get(upstream.id) is upstream:
                 if len(self._lines) >= _MAX_MEMO:
                     self._lines.clear()
                 self._lines[upstream.id, suffix, model] = found
         return found
+
+
+def _secrets_in(headers: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """What of an upstream's own headers could be a credential, without the scheme before it."""
+    values = (value.rpartition(" ")[2] for _, value in headers)
+    return tuple(value for value in values if len(value) >= _SECRET_LENGTH)
 
 
 def _pieces(head: bytes, rendered: Rendered) -> list[bytes | memoryview]:

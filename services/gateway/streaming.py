@@ -27,6 +27,10 @@ log = structlog.get_logger()
 _AT_ONCE = 64 * 1024
 """Bytes of an answer that is read whole and sent in one piece."""
 
+_FIRST_ERROR = 400
+_MAX_ERROR = 1024 * 1024
+"""Bytes of an upstream's error."""
+
 _LAST_WORDS_S = 1.0
 """How long a client may take to read why its stream was ended."""
 
@@ -94,11 +98,12 @@ async def pass_on(
     A stream is given to `watch`. Raises Rejected only while nothing has been sent.
     """
     try:
-        headers = stamp.headers(for_client(upstream.headers))
+        headers = stamp.headers(for_client(upstream.headers, upstream.secrets))
         length = upstream.content_length
+        if upstream.status >= _FIRST_ERROR:
+            return Whole(upstream.status, headers, await _read_error(upstream))
         if upstream.has_arrived or (length is not None and length <= _AT_ONCE):
-            body = await _read_whole(upstream)
-            return Whole(upstream.status, headers, body)
+            return Whole(upstream.status, headers, await _read_whole(upstream))
         response = BreakableResponse(status=upstream.status, headers=headers)
         response.content_length = length
         await response.prepare(request)
@@ -115,9 +120,17 @@ async def pass_on(
         upstream.close()
 
 
-async def _read_whole(upstream: Answer) -> bytes:
+async def _read_error(upstream: Answer) -> bytes:
+    """An error's body, without the credential that some upstreams quote in it."""
+    body = await _read_whole(upstream, at_most=_MAX_ERROR)
+    for secret in upstream.secrets:
+        body = body.replace(secret.encode("latin-1"), b"[redacted]")
+    return body
+
+
+async def _read_whole(upstream: Answer, at_most: int | None = None) -> bytes:
     try:
-        return await upstream.whole()
+        return await upstream.whole(at_most)
     except TimeoutError:
         raise timed_out() from None
     except Broken:

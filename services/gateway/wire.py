@@ -29,7 +29,7 @@ class Broken(Exception):
 class Answer:
     """An upstream's answer from its head on. Read `chunk` to its end, or `close`."""
 
-    __slots__ = ("_connection", "content_length", "headers", "status")
+    __slots__ = ("_connection", "content_length", "headers", "secrets", "status")
 
     def __init__(
         self,
@@ -43,6 +43,8 @@ class Answer:
         self.status = status
         self.headers = headers
         self.content_length = content_length
+        self.secrets: tuple[str, ...] = ()
+        """What must not be passed on should the upstream repeat it."""
 
     @property
     def has_arrived(self) -> bool:
@@ -60,11 +62,15 @@ class Answer:
         """
         return await self._connection.chunk()
 
-    async def whole(self) -> bytes:
-        """The rest of the body. Raises Broken, TimeoutError."""
-        parts = []
+    async def whole(self, at_most: int | None = None) -> bytes:
+        """The rest of the body. Raises Broken, also over `at_most` bytes, and TimeoutError."""
+        parts, size = [], 0
         while part := await self._connection.chunk():
             parts.append(part)
+            size += len(part)
+            if at_most is not None and size > at_most:
+                msg = f"a body of more than {at_most} bytes"
+                raise Broken(msg)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def break_off(self) -> None:
