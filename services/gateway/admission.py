@@ -23,6 +23,11 @@ class Policy(Protocol):
         """The answer as of the question's floor or later. Raises PolicyUnavailable."""
         ...
 
+    @property
+    def floor(self) -> int:
+        """The highest revision seen: no answer may be older. 0 before the first."""
+        ...
+
     def saw(self, revision: int) -> None:
         """A change of this revision is enforced: nothing older is an answer from now on."""
         ...

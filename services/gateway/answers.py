@@ -31,6 +31,11 @@ class Stamp:
         self.reason: str | None = None
         self.retires_at: float | None = None
 
+    def seen(self, revision: int) -> None:
+        """Tell of a revision known here, in an answer that is as of none of its own."""
+        if self.revision is None and revision:
+            self.revision = revision
+
     def headers(self, others: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
         """`others` with ours beside them."""
         out = [*others, ("x-request-id", self.request_id), ("server", "grantgate")]

@@ -16,7 +16,7 @@ from services.gateway.management import MAX_BODY, Management
 from services.gateway.refusals import SHAPES, message_for, shown
 from services.gateway.relay import Relay
 from services.gateway.revocations import Revocations
-from services.gateway.routes import Dialect, Kind, Route, resolve
+from services.gateway.routes import Dialect, Kind, Route, dialect_at, resolve
 from services.gateway.server import has_bad_version
 from services.gateway.streaming import pass_on
 from services.gateway.uploads import read_body, too_large
@@ -73,9 +73,13 @@ class Gateway:
             response = await self._dispatch(request, route, inbound, stamp)
         except Rejected as rejected:
             must_close = rejected.closes
+            if route is None:
+                stamp.dialect = dialect_at(request.raw_path)
+            stamp.seen(self._policy.floor)
             response = _rejection(stamp, rejected)
         except PolicyUnavailable:
             log.warning("policy_unavailable", request_id=stamp.request_id)
+            stamp.seen(self._policy.floor)
             response = answers.unavailable(stamp)
         telemetry.answered(route, response.status)
         if must_close or (not response.prepared and not request.content.is_eof()):
@@ -96,6 +100,7 @@ class Gateway:
             return await self._manage(request, route, inbound, stamp)
         if route.kind is Kind.READINESS:
             return await self._readiness(stamp)
+        stamp.seen(self._policy.floor)
         return answers.json_answer(stamp, "I'm alive!" if route.kind is Kind.LIVELINESS else _ABOUT)
 
     async def _infer(

@@ -76,7 +76,7 @@ async def start(
     await stack.enter_async_context(owned_task(courier.run(), "courier", died))
     await stack.enter_async_context(owned_task(_watch(policy, readiness), "policy-watch", died))
     pools = stack.enter_context(upstream_pools(settings))
-    keys_session = await stack.enter_async_context(_keys_session(settings))
+    keys_session = await stack.enter_async_context(keys_session_for(settings))
     token = settings.internal_token
     if token is None and config.master_key is not None:
         token = internal_token(config.master_key)
@@ -158,12 +158,17 @@ def upstream_pools(settings: Settings) -> Iterator[Pools]:
         pools.close()
 
 
-def _keys_session(settings: Settings) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
+def keys_session_for(settings: Settings) -> aiohttp.ClientSession:
+    """Connections to keys; a request is sent once and never repeated."""
+    session = aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=_MANAGEMENT_S, sock_connect=settings.connect_timeout_s),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
     )
+    # aiohttp repeats a PUT or DELETE whose connection was lost: one that was carried out would
+    # be answered 404. It has no public switch for this.
+    session._retry_connection = False  # noqa: SLF001
+    return session
 
 
 async def _watch(policy: Policy, readiness: Readiness) -> None:

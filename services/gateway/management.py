@@ -17,12 +17,11 @@ MAX_BODY = 4 * 1024 * 1024
 """Bytes of a management request: far above the largest list of models, far below an upload."""
 
 REVISION = "x-grantgate-revision"
+_PROPAGATION = "x-grantgate-propagation"
 _BACK_PREFIX = "x-grantgate-"
 _BACK = frozenset({"allow", "content-type", "retry-after"})
 _CHANGED_BY = "litellm-changed-by"
 _ONCE = "idempotency-key"
-_DONE = frozenset({200, 201, 204})
-"""A write that answers one of these is enforced."""
 
 
 class Management:
@@ -49,6 +48,7 @@ class Management:
                 url,
                 data=body or None,
                 headers=self._headers(inbound, stamp),
+                skip_auto_headers=("content-type",),
                 allow_redirects=False,
             ) as answer:
                 content = await answer.read()
@@ -66,7 +66,8 @@ class Management:
             if name.lower() in _BACK or name.lower().startswith(_BACK_PREFIX)
         ]
         revision = answer.headers.get(REVISION, "")
-        if answer.status in _DONE and method != "GET" and revision.isdecimal():
+        # A read is as of the log's head, which may not have been published.
+        if answer.headers.get(_PROPAGATION) == "enforced" and revision.isdecimal():
             self._policy.saw(int(revision))
         return Whole(answer.status, stamp.headers(headers), content)
 

@@ -27,7 +27,8 @@ from shared.decisions import (
 )
 
 _FIRST_TRY_S = 0.25
-_AGAIN_S = 0.1
+_AGAIN_S = 0.3
+"""Between tries of every replica: two or three in a second, however slow they are."""
 _SOON_S = 0.01
 """When the one replica that was asked first says "ask another", or nobody listens."""
 
@@ -68,6 +69,11 @@ class PolicyClient:
         self._in_flight: dict[str, tuple[_Batch, list[_Waiting]]] = {}
         self._floor = 0
         courier.subscribe(inbox + ".*", self._hear)
+
+    @property
+    def floor(self) -> int:
+        """The highest revision seen: no answer may be older. 0 before the first."""
+        return self._floor
 
     def saw(self, revision: int) -> None:
         """Accept no answer from before `revision` from now on."""

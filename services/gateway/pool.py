@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -179,6 +180,8 @@ class Pools:
         try:
             return await waiter
         except asyncio.CancelledError:
+            with suppress(ValueError):
+                pool.waiting.remove(waiter)
             if waiter.done() and not waiter.cancelled():
                 connection = waiter.result()
                 if connection is None:

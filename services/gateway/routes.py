@@ -153,6 +153,12 @@ def resolve(method: str, target: str) -> Route:
     return route
 
 
+def dialect_at(target: str) -> Dialect:
+    """Whose errors a client of this target reads, also when its request is not well-formed."""
+    route = FIXED.get(target.partition("?")[0])
+    return "openai" if route is None else route.dialect
+
+
 def _read_target(target: str) -> Route:
     if not target.startswith("/"):
         raise Rejected(400, "The request target must be a path.", closes=True)

@@ -58,7 +58,13 @@ class StrictConnection(QuietConnection):
     def data_received(self, data: bytes) -> None:
         """Parse; when that leaves a header begun but incomplete, its time starts to run."""
         super().data_received(data)
-        if self._header_timer is None and self.is_idle and not self._force_close:
+        if not self.is_idle or self._force_close:
+            return
+        if self._header_timer is not None and self._requests_at_timer != self._request_count:
+            # It runs for the header of a request that came, and was answered, meanwhile.
+            self._header_timer.cancel()
+            self._header_timer = None
+        if self._header_timer is None:
             self._requests_at_timer = self._request_count
             self._header_timer = self._loop.call_later(self._header_limit_s, self._end_slow_header)
 

@@ -20,6 +20,8 @@ from shared.reading import ConfigError, Notes, Place
 log = structlog.get_logger()
 
 _PATH = "/internal/upstream"
+_TIMEOUT = aiohttp.ClientTimeout(total=3.0)
+"""A request waits for it, so a keys that hangs must not hold it for long."""
 
 
 class _Stored(msgspec.Struct, frozen=True):
@@ -108,6 +110,7 @@ class StoredUpstreams:
                     self._url,
                     params={"id": model_id, "version": version},
                     headers={TOKEN_HEADER: self._token.reveal()},
+                    timeout=_TIMEOUT,
                     allow_redirects=False,
                 ) as answer:
                     if answer.status == 200:  # noqa: PLR2004

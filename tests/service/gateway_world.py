@@ -8,7 +8,7 @@ import pytest
 
 from services.gateway.admission import Admission
 from services.gateway.api import Gateway
-from services.gateway.app import upstream_pools
+from services.gateway.app import keys_session_for, upstream_pools
 from services.gateway.errors import PolicyUnavailable
 from services.gateway.management import Management
 from services.gateway.relay import Relay
@@ -144,7 +144,7 @@ async def running(*, header_limit_s=0.5, **changes):
         chosen = settings(**changes)
         policy = TablePolicy()
         world = World(policy, openai, claude, keys)
-        keys_session = await enter(aiohttp.ClientSession())
+        keys_session = await enter(keys_session_for(chosen))
         keys_url = f"http://127.0.0.1:{keys.port}"
         declared = upstreams(openai, claude, dead_port)
         world.stored = StoredUpstreams(declared, keys_session, keys_url, None, {})

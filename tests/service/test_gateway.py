@@ -4,6 +4,7 @@ import aiohttp
 import pytest
 
 from services.gateway.admission import Admitted
+from shared.catalogue import VERSIONED
 from shared.credentials import Secret
 from shared.decisions import MASTER, Allow, Listing, ListQuestion, Question
 from tests.service.gateway_world import (
@@ -340,7 +341,11 @@ async def test_health_is_public(client, world):
 async def test_management_is_forwarded_with_one_spelling_of_the_key(world, client):
     world.keys.answering(
         b'{"key":"sk-new"}',
-        headers=["x-grantgate-revision: 12", "Set-Cookie: a=b", "x-grantgate-propagation: pending"],
+        headers=[
+            "x-grantgate-revision: 12",
+            "Set-Cookie: a=b",
+            "x-grantgate-propagation: enforced",
+        ],
     )
     answer = await client.send(
         "POST",
@@ -354,7 +359,7 @@ async def test_management_is_forwarded_with_one_spelling_of_the_key(world, clien
     )
     assert (answer.status, answer.json()) == (200, {"key": "sk-new"})
     assert answer.headers.getall("x-grantgate-revision") == ["12"]
-    assert answer.headers["x-grantgate-propagation"] == "pending"
+    assert answer.headers["x-grantgate-propagation"] == "enforced"
     assert "Set-Cookie" not in answer.headers
     (sent,) = world.keys.requests
     assert (sent.method, sent.target) == ("POST", "/key/generate")
@@ -364,11 +369,77 @@ async def test_management_is_forwarded_with_one_spelling_of_the_key(world, clien
     assert world.policy.floor == 12
 
 
-async def test_a_pending_or_failed_write_raises_no_floor(world, client):
-    for status in ("202 Accepted", "500 Oops"):
-        world.keys.answering(status=status, headers=["x-grantgate-revision: 12"])
-        await client.send("POST", "/team/new", json={})
+async def test_a_pending_or_failed_write_or_a_read_raises_no_floor(world, client):
+    for status, word in (("202 Accepted", "pending"), ("500 Oops", None), ("200 OK", None)):
+        told = ["x-grantgate-revision: 12"]
+        told += [f"x-grantgate-propagation: {word}"] if word else []
+        world.keys.answering(status=status, headers=told)
+        await client.send("POST", "/key/health", json={})
     assert world.policy.floor == 0
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST"])
+async def test_a_management_call_whose_answer_is_lost_is_not_repeated(world, client, method):
+    async def lose(_recorded, writer):
+        writer.close()
+
+    world.keys.script = lose
+    answer = await client.send(method, "/access_group/g/update", json={})
+    assert answer.status == 503
+    assert len(world.keys.requests) == 1
+
+
+async def test_a_management_call_without_a_body_has_no_type(world, client):
+    world.keys.answering(b"{}")
+    await client.send("POST", "/key/health", skip_auto_headers=["Content-Type"])
+    assert world.keys.requests[0].header("content-type") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "status"),
+    [
+        ("PUT", "/v1/messages", {}, 405),
+        ("POST", "/v1/messages?foo=1", {}, 400),
+        ("POST", "/v1/messages", {"Content-Encoding": "gzip"}, 415),
+        ("POST", "/messages", {"Expect": "nothing"}, 417),
+    ],
+)
+async def test_errors_on_anthropics_routes_are_its_own(client, method, target, headers, status):
+    answer = await client.send(method, target, json={"model": "claude"}, headers=headers)
+    assert (answer.status, answer.json()["type"]) == (status, "error")
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "/v1/files", "/health/liveliness"])
+async def test_an_answer_that_was_not_decided_on_tells_the_newest_revision_known(
+    world, client, target
+):
+    world.policy.saw(9)
+    answer = await client.send("GET", target)
+    assert answer.headers["x-grantgate-revision"] == "9"
+
+
+@pytest.mark.parametrize("status", ["400 Bad", "429 Slow Down", "500 Oops", "200 OK"])
+async def test_an_upstream_that_repeats_its_credential_is_not_repeated(world, client, status):
+    body = b'{"error": "bad key %s"}' % UPSTREAM_SECRET.encode()
+    if status.startswith("200"):
+        body = b"{}"
+    world.openai.answering(body, status=status, headers=[f"x-ratelimit-key: {UPSTREAM_SECRET}"])
+    answer = await client.chat()
+    assert answer.status == int(status[:3])
+    assert "x-ratelimit-key" not in answer.headers
+    assert UPSTREAM_SECRET not in answer.body.decode()
+    assert len(answer.body) >= 2
+
+
+async def test_a_key_in_the_wrong_place_is_repeated_nowhere(client, capfd):
+    for answer in (
+        await client.chat(KEY),
+        await client.send("GET", f"/v1/models/{KEY}"),
+        await client.chat("gpt-4", headers={"x-request-id": KEY}),
+    ):
+        assert KEY not in answer.body.decode()
+        assert KEY not in str(answer.headers)
+    assert KEY not in "".join(capfd.readouterr())
 
 
 async def test_management_without_keys_is_503():
@@ -395,3 +466,15 @@ async def test_a_name_that_is_not_the_granted_one_is_refused(world, client, name
     assert len(answer.body) < 1500
     assert world.reached_nothing()
     assert all(len(ask.model or "") <= 513 for ask in world.policy.asked)
+
+
+async def test_a_deployment_that_is_known_serves_while_another_cannot_be_fetched(world, client):
+    async def hang(_recorded, _writer):
+        await world.keys.client_left.wait()
+
+    world.keys.script = hang
+    world.stored._token = Secret("the internal token")
+    world.policy.says = Allow(7, "gpt-4", ("gpt-4-a", f"made-at-run-time{VERSIONED}1"), "t-1")
+    async with asyncio.timeout(2):
+        assert [(await client.chat()).status for _ in range(3)] == [200] * 3
+    assert len(world.keys.requests) <= 1

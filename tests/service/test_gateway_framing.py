@@ -266,6 +266,20 @@ async def test_a_header_that_does_not_end_on_a_used_connection_is_closed(world):
     await hang_up(writer)
 
 
+async def test_a_header_is_timed_anew_after_one_that_came_in_pieces(world):
+    first = raw_request().replace(b"Connection: close\r\n", b"")
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+    writer.write(first[:20])
+    await asyncio.sleep(0.1)  # the header has begun, and its time runs
+    writer.write(first[20:])
+    async with asyncio.timeout(5):
+        assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(len(OK_BODY))
+        writer.write(b"POST /v1/ch")
+        assert await reader.read() == b""
+    await hang_up(writer)
+
+
 async def test_a_slow_connection_holds_no_other_up(world):
     slow = [asyncio.create_task(say(world.port, b"POST /", timeout_s=5)) for _ in range(100)]
     assert await first_status(world, raw_request()) == 200
