@@ -1,5 +1,7 @@
 """What the gateway decides, sends and answers, over real sockets."""
 
+import asyncio
+
 import aiohttp
 import pytest
 
