@@ -131,13 +131,14 @@ def _shown(state: State, record: KeyRecord, query: KeyListQuery, ctx: Context) -
 def _page(state: State, query: KeyListQuery, ctx: Context) -> tuple[int, list[bytes]]:
     """How many keys pass, and the digests of the page asked for."""
     if query.status == "deleted":
-        return 0, []
+        return 0, []  # no record of a key outlives it
     start = (query.page - 1) * query.size
     if _is_unfiltered(query, ctx):
         return _page_of_all(state, query, ctx, start)
     # Whose keys are seen and what the time is are part of the question.
     asked = msgspec.structs.replace(query, page=1, size=1)
-    now = ctx.now if query.status is not UNSET else 0.0
+    is_timely = query.status is not UNSET or query.expires is not UNSET
+    now = ctx.now if is_timely else 0.0
     whose = (ctx.caller.user_id, sorted(ctx.caller.scopes))
     what = msgspec.json.encode((state.rev, asked, whose, now))
     ordered = state.index.once(what, lambda: _selected(state, query, ctx))
@@ -149,6 +150,7 @@ def _is_unfiltered(query: KeyListQuery, ctx: Context) -> bool:
     return (
         is_all
         and query.status in (UNSET, "active")
+        and query.expires in (UNSET, "active")
         and all(getattr(query, field) is UNSET for field in _FILTERS)
     )
 
@@ -156,15 +158,16 @@ def _is_unfiltered(query: KeyListQuery, ctx: Context) -> bool:
 def _page_of_all(
     state: State, query: KeyListQuery, ctx: Context, start: int
 ) -> tuple[int, list[bytes]]:
-    """A page of every key, or of every active one: cut from an order that is kept up."""
+    """A page of every key, or of all but the ended ones: cut from an order that is kept up."""
     index = state.index
     entries = index.ordered(given(query.sort_by, "created_at"))
     is_descending = query.sort_order == "desc"
-    if query.status is UNSET:
+    if query.status is UNSET and query.expires is UNSET:
         last = len(entries) - 1
         at = range(start, min(start + query.size, len(entries)))
         return len(entries), [entries[last - i if is_descending else i][2] for i in at]
-    ended = frozenset((*index.blocked, *index.expired(ctx.now)))
+    revoked = () if query.status is UNSET else index.blocked
+    ended = frozenset((*revoked, *index.expired(ctx.now)))
     walk = (entry[2] for entry in (reversed(entries) if is_descending else entries))
     active = (digest for digest in walk if digest not in ended)
     return len(entries) - len(ended), list(islice(active, start, start + query.size))
@@ -174,6 +177,8 @@ def _selected(state: State, query: KeyListQuery, ctx: Context) -> list[bytes]:
     """Every key that passes, in the order asked for."""
     index = state.index
     chosen = chosen_keys(state, query, ctx)
+    if query.expires is not UNSET:
+        chosen = _by_expiry(state, chosen, query.expires, ctx.now)
     match given(query.status, None):
         case "revoked":
             chosen = index.blocked if chosen is None else both(chosen, index.blocked)
@@ -185,6 +190,14 @@ def _selected(state: State, query: KeyListQuery, ctx: Context) -> list[bytes]:
             chosen = {d: None for d in chosen if d not in gone}
     digests = _sorted(state, chosen, given(query.sort_by, "created_at"))
     return digests[::-1] if query.sort_order == "desc" else digests
+
+
+def _by_expiry(state: State, chosen: Digests | None, expires: str, now: float) -> Digests:
+    """Those of the chosen keys that have expired, or that have not."""
+    ended = dict.fromkeys(state.index.expired(now))
+    if expires == "expired":
+        return ended if chosen is None else both(chosen, ended)
+    return {d: None for d in (state.keys if chosen is None else chosen) if d not in ended}
 
 
 def _sorted(state: State, chosen: Digests | None, order: str) -> list[bytes]:

@@ -148,7 +148,11 @@ class KeyInfoQuery(Request, frozen=True, kw_only=True):
 
 
 class KeyListQuery(Request, frozen=True, kw_only=True):
-    """`/key/list`. Pages count from 1."""
+    """`/key/list`. Pages count from 1.
+
+    `expires` is about time alone: a blocked key that has not expired is `active` by it, and
+    `revoked` by `status`. Deleted keys are not kept, so `status=deleted` is always empty.
+    """
 
     page: Annotated[int, msgspec.Meta(ge=1)] = 1
     size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
@@ -166,6 +170,7 @@ class KeyListQuery(Request, frozen=True, kw_only=True):
     include_team_keys: bool = False
     include_created_by_keys: bool = False
     status: Literal["active", "expired", "revoked", "deleted"] | UnsetType = UNSET
+    expires: Literal["active", "expired"] | UnsetType = UNSET
     dangling: bool = False
     expand: str | UnsetType = UNSET
     sort_by: (

@@ -1,6 +1,6 @@
 import pytest
 
-from services.keys.errors import NotFound
+from services.keys.errors import NotFound, WrongFields
 from tests.unit.management_world import NOW, World
 
 
@@ -39,6 +39,31 @@ def test_a_status_is_active_expired_or_revoked(world):
     assert listed(world, later, status="expired")["keys"] == [keys[1]["token"]]
     assert listed(world, later, status="revoked")["keys"] == [blocked["token"]]
     assert listed(world, later, status="deleted")["keys"] == []
+
+
+def test_expiry_is_asked_for_apart_from_the_status(world):
+    plain, short, blocked, both = (
+        world.do("key/generate", user_id="u", **body)["token"]
+        for body in ({}, {"duration": "1h"}, {"blocked": True}, {"blocked": True, "duration": "1h"})
+    )
+    later = NOW + 3600
+    for narrowed in ({}, {"user_id": "u"}):  # over every key, and over some
+
+        def keys(now=later, narrowed=narrowed, **query):
+            found = listed(world, now, **query, **narrowed)
+            assert found["total_count"] == len(found["keys"])
+            return set(found["keys"])
+
+        assert keys(expires="active") == {plain, blocked}
+        assert keys(expires="expired") == {short, both}
+        assert keys(NOW, expires="active") == {plain, short, blocked, both}
+        assert keys(NOW, expires="expired") == set()
+        assert keys(expires="active", status="active") == {plain}
+        assert keys(expires="active", status="revoked") == {blocked}
+        assert keys(expires="expired", status="revoked") == {both}
+        assert keys(expires="expired", status="active") == set()
+    with pytest.raises(WrongFields):
+        listed(world, expires="soon")
 
 
 def test_pages_cut_the_list_newest_first(world):
