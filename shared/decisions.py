@@ -5,6 +5,7 @@ length in the same order. *Not knowing* is never one of the answers' meanings ex
 """
 
 from enum import StrEnum
+from typing import TypeGuard
 
 import msgspec
 
@@ -18,6 +19,9 @@ MAX_MODEL_NAME = 512
 
 MAX_BATCH = 256
 """Asks in one message."""
+
+MAX_OFFERED = 2_000
+"""Offered names in one question: deciding on them takes a policy some milliseconds."""
 
 
 def trimmed(name: str) -> str:
@@ -42,6 +46,7 @@ class DenyReason(StrEnum):
     TEAM_MODEL_NOT_ALLOWED = "team_model_not_allowed"
     MEMBER_MODEL_NOT_ALLOWED = "member_model_not_allowed"
     USER_MODEL_NOT_ALLOWED = "user_model_not_allowed"
+    TEAM_NOT_VISIBLE = "team_not_visible"
     MODEL_BLOCKED = "model_blocked"
     MODEL_UNKNOWN = "model_unknown"
 
@@ -59,12 +64,25 @@ class Question(msgspec.Struct, frozen=True, array_like=True, tag="q", gc=False):
     floor: int = 0
 
 
+class ListOptions(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a list is asked for beyond the names a key may call; then it says `More` too.
+
+    `team` asks for what that team's list allows, in place of the key's: of `MASTER` and of the
+    team's keys alone. `offered` are names that deployments (by ref) are said to have: then those
+    are decided on, in place of the catalogue's. At most MAX_OFFERED.
+    """
+
+    team: str | None = None
+    offered: dict[str, tuple[str, ...]] | None = None
+
+
 class ListQuestion(msgspec.Struct, frozen=True, array_like=True, tag="l", gc=False):
     """Which model names may this key call? The same decision, over every listable name."""
 
     key: bytes
     route: str
     floor: int = 0
+    options: ListOptions | None = None
 
 
 class Allow(msgspec.Struct, frozen=True, array_like=True, tag="a", gc=False):
@@ -98,11 +116,27 @@ class Deny(msgspec.Struct, frozen=True, array_like=True, tag="d", gc=False):
     team_label: str | None = None
 
 
+class More(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a list with options says beside its names.
+
+    `groups` are the access groups that every list grants and that hold something to call.
+    `patterns` has, for each listed pattern, the refs of its deployments that may be called.
+    """
+
+    groups: tuple[str, ...] = ()
+    patterns: dict[str, tuple[str, ...]] = {}
+
+
 class Listing(msgspec.Struct, frozen=True, array_like=True, tag="m", gc=False):
-    """The exact names and wildcard patterns a key may call, in the order they were declared."""
+    """The exact names and wildcard patterns a key may call, in the order they were declared.
+
+    `retires_at` as in Allow. `more` is there exactly when the question had options.
+    """
 
     revision: int
     models: tuple[str, ...] = ()
+    more: More | None = None
+    retires_at: float | None = None
 
 
 class Behind(msgspec.Struct, frozen=True, array_like=True, tag="b", gc=False):
@@ -113,6 +147,19 @@ class Behind(msgspec.Struct, frozen=True, array_like=True, tag="b", gc=False):
 
 Ask = Question | ListQuestion
 Answer = Allow | Deny | Listing | Behind
+
+
+def is_answer(found: Answer, ask: Ask) -> TypeGuard[Allow | Deny | Listing]:
+    """Whether this is an answer to the ask. A list without `more` is no answer to one with options.
+
+    It comes from a replica of a version before them, which took the question for the plain one.
+    """
+    if isinstance(found, Deny):
+        return True
+    if isinstance(ask, Question):
+        return isinstance(found, Allow)
+    return isinstance(found, Listing) and (found.more is None) == (ask.options is None)
+
 
 ENTRIES_SHOWN = 20
 """How many entries of a refusing list travel with a denial; the rest is counted."""

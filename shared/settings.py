@@ -109,6 +109,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     list_models: _Flag = True
     abort_streams: _Flag = True
     reload_config: _Flag = True
+    discover_models: _Flag = False
     log_level: _Level = "info"
     log_format: _Format = "json"
 

@@ -11,8 +11,10 @@ from shared.decisions import (
     Allow,
     Deny,
     Listing,
+    ListOptions,
     ListQuestion,
     Question,
+    is_answer,
 )
 
 
@@ -38,6 +40,7 @@ class Policy(Protocol):
 
 
 _PROOF = object()
+_NO_ANSWER = "the answer is not one to this question"
 
 
 class Admitted:
@@ -105,18 +108,24 @@ class Admission:
             raise PolicyUnavailable(msg)
         return Admitted(answer, _PROOF)
 
-    async def listing(self, caller: Caller, route: str) -> Listing | Deny:
+    async def listing(
+        self, caller: Caller, route: str, options: ListOptions | None = None
+    ) -> Listing | Deny:
         """The names this caller may call. Raises PolicyUnavailable."""
-        answer = await self._policy.ask(ListQuestion(caller.key, route, caller.floor))
-        if isinstance(answer, Allow) or answer.revision < caller.floor:
-            msg = "the answer is not one to this question"
-            raise PolicyUnavailable(msg)
+        question = ListQuestion(caller.key, route, caller.floor, options)
+        answer = await self._policy.ask(question)
+        if isinstance(answer, Allow) or not _holds(question, answer):
+            raise PolicyUnavailable(_NO_ANSWER)
         return answer
 
     async def _ask(self, caller: Caller, model: str | None, route: str) -> Allow | Deny:
         """The answer, when it is one to this question and not older than asked; else unknown."""
-        answer = await self._policy.ask(Question(caller.key, model, route, caller.floor))
-        if isinstance(answer, Allow | Deny) and answer.revision >= caller.floor:
-            return answer
-        msg = "the answer is not one to this question"
-        raise PolicyUnavailable(msg)
+        question = Question(caller.key, model, route, caller.floor)
+        answer = await self._policy.ask(question)
+        if isinstance(answer, Listing) or not _holds(question, answer):
+            raise PolicyUnavailable(_NO_ANSWER)
+        return answer
+
+
+def _holds(question: Question | ListQuestion, answer: Allow | Deny | Listing) -> bool:
+    return answer.revision >= question.floor and is_answer(answer, question)

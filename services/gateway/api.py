@@ -10,9 +10,11 @@ from aiohttp import HttpVersion11, web
 from services.gateway import answers, headers, requests, telemetry
 from services.gateway.admission import Admission, Caller, Policy
 from services.gateway.answers import Stamp
+from services.gateway.discovery import Discovery
 from services.gateway.errors import PolicyUnavailable, Rejected
 from services.gateway.headers import Inbound
 from services.gateway.management import MAX_BODY, Management
+from services.gateway.model_lists import ModelLists
 from services.gateway.refusals import SHAPES, message_for, shown
 from services.gateway.relay import Relay
 from services.gateway.revocations import Revocations
@@ -45,12 +47,14 @@ class Gateway:
         relay: Relay,
         management: Management,
         settings: Settings,
+        discovery: Discovery | None = None,
     ) -> None:
         """Put the parts together; `is_stopping` is set when the process leaves."""
         self._policy = policy
         self._admission = admission
         self._relay = relay
         self._management = management
+        self._lists = ModelLists(admission, management, discovery)
         self._settings = settings
         self._write_line = telemetry.writer(settings.log_level, settings.log_format)
         self.is_stopping = False
@@ -217,11 +221,12 @@ class Gateway:
     async def _list_models(self, route: Route, inbound: Inbound, stamp: Stamp) -> Whole:
         caller = self._caller(inbound)
         begun = time.perf_counter()
-        answer = await self._admission.listing(caller, route.path)
+        answer = await self._lists.find(caller, route, inbound, stamp)
         seconds = time.perf_counter() - begun
         if isinstance(answer, Deny):
             return self._refuse(answer, route, None, stamp, seconds)
         stamp.revision = answer.revision
+        stamp.retires_at = answer.retires_at
         telemetry.decided(
             self._write_line, stamp, route, answer, model=None, status=200, seconds=seconds
         )
@@ -243,7 +248,10 @@ class Gateway:
         if isinstance(answer, Deny) and SHAPES[answer.reason].param != "model":
             return self._refuse(answer, route, name, stamp, seconds)
         stamp.revision = answer.revision
-        stamp.reason = answer.reason.value if isinstance(answer, Deny) else None
+        if isinstance(answer, Deny):
+            stamp.reason = answer.reason.value
+        else:
+            stamp.retires_at = answer.retires_at
         status = 200 if is_there else 404
         telemetry.decided(
             self._write_line, stamp, route, answer, model=name, status=status, seconds=seconds

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from services.gateway.admission import Admission, Policy
 from services.gateway.api import Gateway
+from services.gateway.discovery import Discovery
 from services.gateway.errors import PolicyUnavailable
 from services.gateway.management import Management
 from services.gateway.policy_client import PolicyClient
@@ -103,7 +104,11 @@ async def start(
     )
     await stack.enter_async_context(owned_task(reloader.run(), "reload", died))
     management = Management(keys_session, settings.keys_url, policy)
-    gateway = Gateway(policy, Admission(policy, config.master_key), relay, management, settings)
+    discovery = Discovery(pools, stored, bring) if settings.discover_models else None
+    if discovery is not None:
+        stack.callback(discovery.close)
+    admission = Admission(policy, config.master_key)
+    gateway = Gateway(policy, admission, relay, management, settings, discovery)
 
     if settings.abort_streams:
         watching = owned_task(gateway.revocations.run(), "revocations", died)

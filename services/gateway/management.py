@@ -1,5 +1,7 @@
 """Forwards management requests to keys, which decides about them; nothing is decided here."""
 
+from urllib.parse import urlencode
+
 import aiohttp
 import structlog
 from yarl import URL
@@ -8,7 +10,7 @@ from services.gateway.admission import Policy
 from services.gateway.answers import Stamp
 from services.gateway.errors import Rejected
 from services.gateway.headers import MIN_REVISION, Inbound, caller_key
-from services.gateway.routes import Route
+from services.gateway.routes import Kind, Route
 from services.gateway.whole import Whole
 
 log = structlog.get_logger()
@@ -22,6 +24,9 @@ _BACK_PREFIX = "x-grantgate-"
 _BACK = frozenset({"allow", "content-type", "retry-after"})
 _CHANGED_BY = "litellm-changed-by"
 _ONCE = "idempotency-key"
+_OK = 200
+_SERVER_ERROR = 500
+_RETRY = (("retry-after", "1"),)
 
 
 class Management:
@@ -54,11 +59,13 @@ class Management:
                 content = await answer.read()
         except (aiohttp.ClientError, OSError) as error:
             log.warning("keys_unreachable", problem=type(error).__name__)
+            what = "The management API cannot be reached"
+            done = "." if method == "GET" else "; a write may or may not have been done."
             raise Rejected(
                 503,
-                "The management API cannot be reached; a write may or may not have been done.",
+                what + done,
                 kind="management_unavailable",
-                headers=(("retry-after", "1"),),
+                headers=_RETRY,
             ) from None
         headers = [
             (name.lower(), value)
@@ -70,6 +77,16 @@ class Management:
         if answer.headers.get(_PROPAGATION) == "enforced" and revision.isdecimal():
             self._policy.saw(int(revision))
         return Whole(answer.status, stamp.headers(headers), content)
+
+    async def shows_team(self, team_id: str, inbound: Inbound, stamp: Stamp) -> bool:
+        """Whether keys shows this team to the caller. Raises Rejected when it cannot be asked."""
+        path, query = "/team/info", urlencode({"team_id": team_id, "key_limit": 0})
+        route = Route(kind=Kind.MANAGEMENT, methods=("GET",), path=path, label=path, query=query)
+        answer = await self.forward("GET", route, inbound, b"", stamp)
+        if answer.status >= _SERVER_ERROR:
+            message = "The management API cannot say now who may see the team."
+            raise Rejected(503, message, kind="management_unavailable", headers=_RETRY)
+        return answer.status == _OK
 
     def _headers(self, inbound: Inbound, stamp: Stamp) -> list[tuple[str, str]]:
         """One spelling of the caller's key, and the few others that mean something to keys."""

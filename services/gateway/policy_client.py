@@ -24,6 +24,7 @@ from shared.decisions import (
     Question,
     decode_answers,
     encode_asks,
+    is_answer,
 )
 
 _FIRST_TRY_S = 0.25
@@ -35,8 +36,6 @@ _SOON_S = 0.01
 STALE = Counter("authorize_stale", "Answers that were older than the question's floor")
 RETRIES = Counter("authorize_retries", "Questions that went to a second replica")
 UNAVAILABLE = Counter("authorize_unavailable", "Questions nobody answered in time")
-
-_ANSWERS_TO = {Question: (Allow, Deny), ListQuestion: (Listing, Deny)}
 
 _Waiting = tuple[Ask, asyncio.Future[Allow | Deny | Listing]]
 
@@ -176,7 +175,7 @@ def _settle(asked: list[_Waiting], answers: list[Answer]) -> bool:
         if found.revision < ask.floor:
             STALE.inc()
             complete = False
-        elif isinstance(found, _ANSWERS_TO[type(ask)]):
+        elif is_answer(found, ask):
             future.set_result(found)
         else:
             complete = False

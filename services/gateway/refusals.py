@@ -34,6 +34,7 @@ SHAPES: dict[DenyReason, Shape] = {
     DenyReason.TEAM_MODEL_NOT_ALLOWED: Shape(403, "team_model_access_denied", "model"),
     DenyReason.MEMBER_MODEL_NOT_ALLOWED: Shape(403, "team_member_model_access_denied", "model"),
     DenyReason.USER_MODEL_NOT_ALLOWED: Shape(403, "user_model_access_denied", "model"),
+    DenyReason.TEAM_NOT_VISIBLE: Shape(403, "team_access_denied", "team_id"),
     DenyReason.MODEL_BLOCKED: Shape(403, "model_blocked", "model"),
     DenyReason.MODEL_UNKNOWN: Shape(400, "invalid_request_error", "model"),
 }
@@ -55,7 +56,7 @@ def message_for(deny: Deny, *, asked: str, route: str, list_entries: bool) -> st
 
     `asked` is the model as the client named it; `list_entries` False leaves lists out.
     """
-    team = deny.team_label or deny.team or ""
+    team = shown(deny.team_label or deny.team or "")
     if deny.reason is DenyReason.TEAM_MODEL_NOT_ALLOWED:
         valid = f" Valid models for team are: {_listed(deny)}" if list_entries else ""
         return f"Invalid model for team {team}: {_named(asked, deny.model)}.{valid}"
@@ -93,6 +94,10 @@ _PLAIN = {
     DenyReason.TEAM_BLOCKED: (
         "Authentication Error, Team={team} is blocked. "
         "Update via `/team/unblock` if you're an admin."
+    ),
+    DenyReason.TEAM_NOT_VISIBLE: (
+        "team_id: there is no team {team}, or this key may not see it. "
+        "The team's members, its own keys and admins may."
     ),
     DenyReason.BAD_MODEL_NAME: (
         "Invalid model name: it must have 1 to 512 characters, and no control character or '*'."

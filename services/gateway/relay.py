@@ -1,6 +1,6 @@
 """Sends what was admitted to an upstream and brings the answer back as it arrives.
 
-`Relay.send` takes the proof of a decision; there is no other way from here to an upstream.
+`Relay.send` takes the proof of a decision; there is no other way for a request to an upstream.
 """
 
 import asyncio

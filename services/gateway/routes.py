@@ -5,6 +5,7 @@ compared as a whole. What goes upstream is built from the matched route, never f
 """
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
@@ -12,6 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from services.gateway.errors import Rejected
+from services.gateway.list_query import LIST_PARAMETERS, ListQuery, read_list_query
 from shared.decisions import trimmed
 
 Dialect = Literal["openai", "anthropic"]
@@ -35,7 +37,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `suffix` is what an upstream's base URL is extended with. `model` is the name in the path;
     `query_model` one in the query, which must agree with the body and never routes. `query` is
-    kept, undecoded, for management routes alone.
+    kept, undecoded, for management routes alone, and read into `listing` for the model list.
     """
 
     kind: Kind
@@ -48,6 +50,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     model: str | None = None
     query_model: str | None = None
     query: str = ""
+    listing: ListQuery = ListQuery()
 
 
 _JSON = (
@@ -93,6 +96,9 @@ _MANAGEMENT: frozenset[tuple[str, ...]] = frozenset(
 """How paths of the management API begin; keys itself refuses what it does not have below them."""
 
 _MANAGEMENT_ITSELF = ("v1", "access_group")
+_UNIFIED_ALIAS = ("v1", "unified_access_group")
+"""LiteLLM's other name of `/v1/access_group`; keys knows the one spelling alone."""
+
 _MANAGEMENT_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 _TARGET = re.compile(r"[\x21-\x7e]+")
@@ -184,6 +190,8 @@ def _match(path: str) -> Route:
         if segments[:-1] == prefix:
             path = "/v1/models/{model_id}"
             return msgspec.structs.replace(_get(Kind.MODEL, path), model=segments[-1])
+    if segments[:2] == _UNIFIED_ALIAS:
+        segments = _MANAGEMENT_ITSELF + segments[2:]
     for start in (segments[:1], segments[:2]):
         if start in _MANAGEMENT and (segments != start or start == _MANAGEMENT_ITSELF):
             return _management(segments, start)
@@ -228,24 +236,40 @@ def _with_query(route: Route, query: str) -> Route:
         return msgspec.structs.replace(route, query=query)
     if route.kind not in (Kind.INFERENCE, Kind.MODELS, Kind.MODEL):
         return route
+    pairs = list(_pairs(query))
+    if route.kind is Kind.MODELS:
+        ours = [(name, _value(raw)) for name, raw in pairs if name in LIST_PARAMETERS]
+        return msgspec.structs.replace(route, listing=read_list_query(ours)) if ours else route
+    if route.kind is Kind.MODEL:
+        return route
     named: set[str] = set()
-    for piece in filter(None, query.split("&")):
-        raw_name, _, raw_value = piece.partition("=")
-        name = _decoded(raw_name.replace("+", " "))
-        if name.casefold() in _CREDENTIAL_PARAMETERS:
-            message = "A key never goes in the URL; send it as 'Authorization: Bearer <key>'."
-            raise Rejected(400, message)
-        if route.kind is not Kind.INFERENCE or name in _DROPPED_PARAMETERS:
+    for name, raw in pairs:
+        if name in _DROPPED_PARAMETERS:
             continue
         if name != "model":
             message = f"Unknown query parameter {_shown(name)!r}; send it in the body."
             raise Rejected(400, message)
-        named.add(trimmed(_decoded(raw_value.replace("+", " "))))
+        named.add(trimmed(_value(raw)))
     if not named:
         return route
     if len(named) > 1 or (route.model is not None and named != {route.model}):
         raise Rejected(400, "The request names more than one model.", param="model")
     return msgspec.structs.replace(route, query_model=named.pop())
+
+
+def _pairs(query: str) -> Iterator[tuple[str, str]]:
+    """The decoded names with their values as they were sent. Raises Rejected for a credential."""
+    for piece in filter(None, query.split("&")):
+        raw_name, _, raw_value = piece.partition("=")
+        name = _value(raw_name)
+        if name.casefold() in _CREDENTIAL_PARAMETERS:
+            message = "A key never goes in the URL; send it as 'Authorization: Bearer <key>'."
+            raise Rejected(400, message)
+        yield name, raw_value
+
+
+def _value(raw: str) -> str:
+    return _decoded(raw.replace("+", " "))
 
 
 def _nothing_there() -> Rejected:

@@ -105,6 +105,12 @@ def _through_structlog(fields: dict[str, object]) -> None:
     structlog.get_logger().info("decision", **kept)
 
 
+def _team(decision: Allow | Deny) -> str | None:
+    """A team's id; in a denial it may be a client's text."""
+    team = decision.team
+    return shown(team) if team is not None and isinstance(decision, Deny) else team
+
+
 def decided(
     write: Write,
     stamp: Stamp,
@@ -131,7 +137,7 @@ def decided(
             "decision": "allow" if reason is None else "deny",
             "reason": reason,
             "revision": decision.revision,
-            "team": None if isinstance(decision, Listing) else decision.team,
+            "team": None if isinstance(decision, Listing) else _team(decision),
             "status": status,
             "ms": round(seconds * 1000, 3),
             "service": "gateway",

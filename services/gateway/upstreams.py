@@ -29,6 +29,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is the deployment's model name, `model` what is sent in its place, both perhaps with
     stars. `azure_version` is set for Azure's way of addressing. `timeout_s` is in seconds.
+    `lists_models` says that its `/models` names what can be called: Azure's does not.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     timeout_s: float | None = None
     azure_version: str | None = None
+    lists_models: bool = True
 
     def __repr__(self) -> str:
         """Show what may stand in a log: neither address nor credential."""
@@ -54,6 +56,26 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
             msg = "the deployment does not serve this name"
             raise ValueError(msg)
         return fill(self.model, captures)
+
+    def requested_name(self, theirs: str) -> str | None:
+        """What a client asks for to get the upstream's model `theirs`: `upstream_model` undone.
+
+        None when there is no such name.
+        """
+        captures = Pattern(self.model).captures(theirs) if is_pattern(self.model) else None
+        if captures is None or self.name.count("*") != len(captures):
+            return None
+        name = fill(self.name, captures)
+        # Several stars may share out a name in more than one way.
+        return name if self.upstream_model(name) == theirs else None
+
+    @property
+    def models_url(self) -> str | None:
+        """Where to ask for the names behind the deployment's pattern; None: it cannot be told."""
+        stars = self.name.count("*")
+        if not self.lists_models or not stars or self.model.count("*") != stars:
+            return None
+        return self.base_url + ("/models?limit=1000" if self.speaks == "anthropic" else "/models")
 
     def url_for(self, route_suffix: str, upstream_model: str) -> str:
         """The address for a route, given its part after /v1 (`/chat/completions`)."""
@@ -141,6 +163,7 @@ class _Builder:
             headers=self._headers(provider),
             timeout_s=self._timeout(),
             azure_version=self._azure_version() if azure else None,
+            lists_models=provider.paths != "azure",
         )
 
     def _resolved(self, name: str, value: str | None) -> str | None:

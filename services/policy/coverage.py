@@ -59,6 +59,12 @@ class GrantList:
             covered = self._memo[model] = self._cover(model, catalogue.serving(model))
             return covered
 
+    def grants_group(self, group: str) -> bool:
+        """Whether the list grants whatever carries this group: by its name, or everything."""
+        if group in self._denied_groups:
+            return False
+        return self._allows_all or self.has_team_models or group in self._exact
+
     def _cover(self, model: str, serving: tuple[Deployment, ...]) -> Covered:
         if self._denies(model, serving):
             return None

@@ -16,6 +16,8 @@ from shared.decisions import (
     trimmed,
 )
 
+_NO_LIST = GrantList(())
+
 
 class NotKnown(Exception):
     """The table cannot say: a record this question depends on is unreadable here."""
@@ -49,9 +51,15 @@ def decide(table: GrantTable, question: Question | ListQuestion, now: float) -> 
         return _deny(table, DenyReason.ROUTE_NOT_ALLOWED, "", routes, team)
     if name is None:
         return Allow(table.rev, team=key.team_id, retires_at=retires_at)
-    if _is_bad(name):
-        return Deny(table.rev, DenyReason.BAD_MODEL_NAME, team=key.team_id)
-    return _decide_model(table, key, team, _target(name, key, team), retires_at)
+    return _decide_name(table, key, team, name, retires_at)
+
+
+def decide_in_team(table: GrantTable, team: TeamEntry, model: str) -> Allow | Deny:
+    """The decision for a key of this team that has no list of its own: the team's list alone."""
+    if team.blocked:
+        return Deny(table.rev, DenyReason.TEAM_BLOCKED, team=team.id)
+    key = KeyEntry(_NO_LIST, team.id, False, None, None, None)
+    return _decide_name(table, key, team, model.strip(), None)
 
 
 def key_of(table: GrantTable, digest: bytes) -> KeyEntry | None:
@@ -81,15 +89,20 @@ def lists_of(table: GrantTable, key: KeyEntry, team: TeamEntry | None) -> list[G
 def _refuse_to_guess(table: GrantTable, question: Question | ListQuestion) -> None:
     """An unreadable deployment could serve any name; any other record only its own questions."""
     key = key_of(table, question.key)
+    options = question.options if isinstance(question, ListQuestion) else None
+    team_ids = [team_id for team_id in (key and key.team_id, options and options.team) if team_id]
     depends_on: list[tuple[str, str | bytes | None]] = [("key", question.key)]
     retired = table.retired(question.key)
     if retired is not None:
         depends_on.append(("key", retired.successor))
     if key is not None:
-        depends_on += [("team", key.team_id), ("user", key.user_id)]
-        team = None if key.team_id is None else table.team(key.team_id)
-        groups = (*(key.extras.groups if key.extras else ()), *(team.groups if team else ()))
-        depends_on += [("group", group) for group in groups]
+        depends_on.append(("user", key.user_id))
+    groups = [*(key.extras.groups if key and key.extras else ())]
+    for team_id in team_ids:
+        team = table.team(team_id)
+        groups += team.groups if team else ()
+        depends_on.append(("team", team_id))
+    depends_on += [("group", group) for group in groups]
     if not table.unreadable.isdisjoint(depends_on):
         raise NotKnown
     if any(kind == "model" for kind, _ in table.unreadable):
@@ -146,6 +159,15 @@ def _key_list(table: GrantTable, key: KeyEntry) -> GrantList:
 
 def _team_list(table: GrantTable, team: TeamEntry) -> GrantList:
     return table.with_groups(team.grants, team.groups) if team.groups else team.grants
+
+
+def _decide_name(
+    table: GrantTable, key: KeyEntry, team: TeamEntry | None, name: str, retires_at: float | None
+) -> Allow | Deny:
+    """The decision on a name as a client sent it, once the account is in order."""
+    if _is_bad(name):
+        return Deny(table.rev, DenyReason.BAD_MODEL_NAME, team=key.team_id)
+    return _decide_model(table, key, team, _target(name, key, team), retires_at)
 
 
 def _decide_model(

@@ -9,6 +9,7 @@ import pytest
 from services.gateway.admission import Admission
 from services.gateway.api import Gateway
 from services.gateway.app import keys_session_for, upstream_pools
+from services.gateway.discovery import Discovery
 from services.gateway.errors import PolicyUnavailable
 from services.gateway.management import Management
 from services.gateway.relay import Relay
@@ -94,7 +95,7 @@ class World:
         return not (self.openai.requests or self.claude.requests)
 
 
-def upstreams(openai, claude, dead_port):
+def upstreams(openai, claude, dead_port, extra):
     bearer = (("authorization", f"Bearer {UPSTREAM_SECRET}"),)
 
     def at(name, deployment, speaks, port, headers):
@@ -117,6 +118,7 @@ def upstreams(openai, claude, dead_port):
                 found.append(at(name, deployment, "openai", dead_port, bearer))
             elif deployment != "nobody-knows":
                 found.append(at(name, deployment, "openai", openai.port, bearer))
+    found += extra(openai.port, claude.port, dead_port)
     return Upstreams({each.id: each for each in found})
 
 
@@ -133,8 +135,13 @@ def settings(**changes):
 
 
 @asynccontextmanager
-async def running(*, header_limit_s=0.5, **changes):
-    """A world to talk to; `changes` are settings."""
+async def running(
+    *, header_limit_s=0.5, policy=None, extra=lambda *_ports: (), patience=None, **changes
+):
+    """A world to talk to; `changes` are settings.
+
+    `extra` makes upstreams of the ports; `patience` are the limits of discovery.
+    """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         openai, claude = await enter(Recorder().running()), await enter(Recorder().running())
@@ -142,14 +149,19 @@ async def running(*, header_limit_s=0.5, **changes):
         async with Recorder().running() as closed_again:
             dead_port = closed_again.port
         chosen = settings(**changes)
-        policy = TablePolicy()
+        policy = policy or TablePolicy()
         world = World(policy, openai, claude, keys)
         keys_session = await enter(keys_session_for(chosen))
         keys_url = f"http://127.0.0.1:{keys.port}"
-        declared = upstreams(openai, claude, dead_port)
+        declared = upstreams(openai, claude, dead_port, extra)
         world.stored = StoredUpstreams(declared, keys_session, keys_url, None, {})
+        pools = stack.enter_context(upstream_pools(chosen))
+        limits = patience or {}
+        discovery = Discovery(pools, world.stored, **limits) if chosen.discover_models else None
+        if discovery is not None:
+            stack.callback(discovery.close)
         world.relay = relay = Relay(
-            stack.enter_context(upstream_pools(chosen)),
+            pools,
             world.stored,
             first_byte_timeout_s=chosen.upstream_first_byte_timeout_s,
             idle_timeout_s=chosen.upstream_idle_timeout_s,
@@ -160,6 +172,7 @@ async def running(*, header_limit_s=0.5, **changes):
             relay,
             Management(keys_session, keys_url, policy),
             chosen,
+            discovery,
         )
         world.gateway = gateway
         server = StrictServer(gateway.handle, header_limit_s=header_limit_s)

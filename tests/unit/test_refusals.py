@@ -49,6 +49,7 @@ def test_every_deny_reason_has_a_shape_and_a_message():
         ("team_unknown", 401, "auth_error", None),
         ("key_expired", 401, "expired_key", None),
         ("route_not_allowed", 403, "route_not_allowed", None),
+        ("team_not_visible", 403, "team_access_denied", "team_id"),
     ],
 )
 def test_each_reason_has_the_documented_status_and_type(reason, status, kind, param):

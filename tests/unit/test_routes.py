@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.errors import Rejected
+from services.gateway.list_query import ListQuery
 from services.gateway.routes import FIXED, Kind, resolve
 
 CHAT = "/v1/chat/completions"
@@ -214,6 +215,50 @@ def test_what_the_sdks_put_into_the_query_is_dropped():
 def test_management_paths_keep_one_spelling_and_their_query(method, target, path, query):
     route = resolve(method, target)
     assert (route.kind, route.path, route.query) == (Kind.MANAGEMENT, path, query)
+
+
+def test_the_lists_parameters_are_read_and_others_ignored():
+    for path in ("/v1/models", "/models"):
+        query = "?team_id=a%20b&include_model_access_groups=True&limit=5&after_id=%zz&x"
+        route = resolve("GET", path + query)
+        assert route.listing == ListQuery(team_id="a b", include_model_access_groups=True)
+        assert resolve("GET", path + "?team_id=&limit=5").listing == ListQuery()
+    on = resolve("GET", "/models?return_wildcard_routes=1&only_model_access_groups=true").listing
+    assert on == ListQuery(return_wildcard_routes=True, only_model_access_groups=True)
+    off = "return_wildcard_routes=false&only_model_access_groups=0"
+    assert resolve("GET", f"/models?{off}").listing == ListQuery()
+    assert resolve("GET", "/v1/models/x?return_wildcard_routes=maybe").kind is Kind.MODEL
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["include_model_access_groups", "only_model_access_groups", "return_wildcard_routes"],
+)
+@pytest.mark.parametrize("value", ["", "yes", "2", "truee", "null", "true%00", "\u2019"])
+def test_a_flag_that_is_neither_true_nor_false_is_named(name, value):
+    with pytest.raises(Rejected) as refused:
+        resolve("GET", f"/v1/models?{name}={quote(value, safe='%')}")
+    assert (refused.value.status, refused.value.param) == (400, name)
+    assert name in refused.value.message
+
+
+def test_a_parameter_of_the_list_that_stands_twice_is_refused():
+    with pytest.raises(Rejected) as refused:
+        resolve("GET", "/v1/models?team_id=a&team_id=b")
+    assert refused.value.param == "team_id"
+
+
+@pytest.mark.parametrize("below", ["", "/g-1", "/a%2Fb"])
+def test_the_other_name_of_unified_groups_is_the_one_spelling(below):
+    alias = resolve("PUT", f"/v1/unified_access_group{below}?a=1")
+    assert alias == resolve("PUT", f"/v1/access_group{below}?a=1")
+    for other in (
+        "/unified_access_group/x",
+        "/v1/unified_access_groups",
+        "/v2/unified_access_group",
+    ):
+        with pytest.raises(Rejected):
+            resolve("GET", other)
 
 
 @given(st.text(max_size=60))
