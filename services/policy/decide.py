@@ -51,15 +51,20 @@ def decide(table: GrantTable, question: Question | ListQuestion, now: float) -> 
         return _deny(table, DenyReason.ROUTE_NOT_ALLOWED, "", routes, team)
     if name is None:
         return Allow(table.rev, team=key.team_id, retires_at=retires_at)
-    return _decide_name(table, key, team, name, retires_at)
+    if _is_bad(name):
+        return Deny(table.rev, DenyReason.BAD_MODEL_NAME, team=key.team_id)
+    return _decide_model(table, key, team, _target(name, key, team), retires_at)
 
 
 def decide_in_team(table: GrantTable, team: TeamEntry, model: str) -> Allow | Deny:
     """The decision for a key of this team that has no list of its own: the team's list alone."""
     if team.blocked:
         return Deny(table.rev, DenyReason.TEAM_BLOCKED, team=team.id)
+    name = model.strip()
+    if _is_bad(name):
+        return Deny(table.rev, DenyReason.BAD_MODEL_NAME, team=team.id)
     key = KeyEntry(_NO_LIST, team.id, False, None, None, None)
-    return _decide_name(table, key, team, model.strip(), None)
+    return _decide_model(table, key, team, _target(name, key, team), None)
 
 
 def key_of(table: GrantTable, digest: bytes) -> KeyEntry | None:
@@ -159,15 +164,6 @@ def _key_list(table: GrantTable, key: KeyEntry) -> GrantList:
 
 def _team_list(table: GrantTable, team: TeamEntry) -> GrantList:
     return table.with_groups(team.grants, team.groups) if team.groups else team.grants
-
-
-def _decide_name(
-    table: GrantTable, key: KeyEntry, team: TeamEntry | None, name: str, retires_at: float | None
-) -> Allow | Deny:
-    """The decision on a name as a client sent it, once the account is in order."""
-    if _is_bad(name):
-        return Deny(table.rev, DenyReason.BAD_MODEL_NAME, team=key.team_id)
-    return _decide_model(table, key, team, _target(name, key, team), retires_at)
 
 
 def _decide_model(

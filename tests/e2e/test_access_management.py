@@ -123,7 +123,8 @@ def test_an_old_secret_works_for_its_grace_period_and_says_so(stack, path):
     assert "x-grantgate-key-retires-at" not in stack.chat(new, name).headers
     answer = stack.chat(old, name)
     assert answer.status_code == 200
-    assert answer.headers["x-grantgate-key-retires-at"]
+    retires_at = answer.headers["x-grantgate-key-retires-at"]
+    assert stack.call("/v1/models", key=old).headers["x-grantgate-key-retires-at"] == retires_at
     while stack.chat(old, name).status_code == 200:
         assert time.monotonic() < began + 10
     assert time.monotonic() > began + 2
@@ -140,3 +141,40 @@ def test_a_write_with_an_idempotency_key_is_carried_out_once(stack):
     assert again.headers["x-grantgate-replayed"] == "true"
     other = stack.call("/key/generate", {"models": ["gpt-4o"]}, headers=headers)
     assert other.status_code == 422
+
+
+def test_a_teams_models_are_listed_for_its_members_its_keys_and_admins_alone(stack):
+    for name in ("team-list-a", "team-list-b"):
+        new_model(stack, name, access_groups=[name + "-group"])
+    users = {"tl-member": "internal_user", "tl-admin": "proxy_admin", "tl-other": "internal_user"}
+    keys = {
+        user: stack.manage("/user/new", {"user_id": user, "user_role": role})["key"]
+        for user, role in users.items()
+    }
+    body = {
+        "models": ["team-list-a", "team-list-b-group"],
+        "members_with_roles": [{"role": "user", "user_id": "tl-member"}],
+    }
+    team = stack.manage("/team/new", body)["team_id"]
+    own = stack.manage("/key/generate", {"team_id": team, "models": ["team-list-a"]})["key"]
+    for key in (MASTER_KEY, own, keys["tl-member"], keys["tl-admin"]):
+        answer = stack.manage("/v1/models", key=key, team_id=team, include_model_access_groups=True)
+        listed = [model["id"] for model in answer["data"]]
+        assert listed == ["team-list-a", "team-list-b", "team-list-b-group"]
+    refused = stack.call("/v1/models", key=keys["tl-other"], team_id=team)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (403, "team_id")
+    assert team in refused.json()["error"]["message"]
+
+
+def test_unified_groups_have_two_paths(stack):
+    alias = "/v1/unified_access_group"
+    made = request(stack, "POST", alias, {"access_group_name": "by-alias"})
+    assert made.status_code == 201, made.text
+    group = made.json()["access_group_id"]
+    update = {"description": "changed"}
+    assert request(stack, "PUT", f"{alias}/{group}", update).status_code == 200
+    for path in (alias, "/v1/access_group"):
+        assert request(stack, "GET", f"{path}/{group}").json()["description"] == "changed"
+        assert group in {each["access_group_id"] for each in request(stack, "GET", path).json()}
+    assert request(stack, "DELETE", f"{alias}/{group}").status_code == 204
+    assert request(stack, "GET", f"/v1/access_group/{group}").status_code == 404
