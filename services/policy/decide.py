@@ -60,7 +60,7 @@ def decide_in_team(table: GrantTable, team: TeamEntry, model: str) -> Allow | De
     """The decision for a key of this team that has no list of its own: the team's list alone."""
     if team.blocked:
         return Deny(table.rev, DenyReason.TEAM_BLOCKED, team=team.id)
-    name = model.strip()
+    name = trimmed(model)
     if _is_bad(name):
         return Deny(table.rev, DenyReason.BAD_MODEL_NAME, team=team.id)
     key = KeyEntry(_NO_LIST, team.id, False, None, None, None)

@@ -285,3 +285,38 @@ def test_nothing_prints_an_address_or_a_credential():
     for thing in (found, [found], {"a": found}, msgspec.structs.replace(found, id="b")):
         assert SECRET not in repr(thing)
         assert SECRET not in f"{thing}"
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "theirs", "requested"),
+    [
+        ("openai/*", "*", "gpt-4", "openai/gpt-4"),
+        ("mine-*", "ft:*:org", "ft:a:org", "mine-a"),
+        ("mine-*", "ft:*:org", "gpt-4", None),
+        ("*/x-*", "*-*", "a-b", "a/x-b"),
+        ("*-*", "*/*", "a-b/c", None),  # a-b-c would be sent as a/b-c
+        ("a*/*", "*/b*", "c/bd", "ac/d"),
+        ("openai/*", "gpt-4", "gpt-4", None),
+        ("x/*-*", "*", "a", None),
+        ("plain", "plain", "plain", None),
+    ],
+)
+def test_an_upstreams_name_is_turned_back_into_the_one_that_asks_for_it(
+    name, model, theirs, requested
+):
+    upstream = Upstream(id="d", speaks="openai", base_url="http://u", name=name, model=model)
+    found = upstream.requested_name(theirs)
+    assert found == requested
+    assert found is None or upstream.upstream_model(found) == theirs
+
+
+def test_upstreams_are_asked_only_when_their_names_can_be_turned_back():
+    def url(name, model, **more):
+        fields = {"speaks": "openai", "base_url": "http://u/v1"} | more
+        return Upstream(id="d", name=name, model=model, **fields).models_url
+
+    assert url("openai/*", "*") == "http://u/v1/models"
+    assert url("c/*", "*", speaks="anthropic") == "http://u/v1/models?limit=1000"
+    assert url("openai/*", "gpt-4") is None
+    assert url("plain", "plain") is None
+    assert url("azure/*", "*", lists_models=False) is None
