@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from services.gateway.errors import Rejected
 from services.gateway.refusals import error_body
 from services.gateway.routes import Dialect
 from services.gateway.whole import Whole
@@ -77,6 +78,18 @@ def error(
     sent = stamp.headers(headers)
     sent.append(("content-type", _JSON))
     return Whole(status, sent, body)
+
+
+def rejected(stamp: Stamp, problem: Rejected) -> Whole:
+    """What was wrong with the request, or on its way."""
+    return error(
+        stamp,
+        problem.status,
+        problem.message,
+        kind=problem.kind,
+        param=problem.param,
+        headers=problem.headers,
+    )
 
 
 def unavailable(stamp: Stamp) -> Whole:

@@ -80,7 +80,7 @@ class Gateway:
             if route is None:
                 stamp.dialect = dialect_at(request.raw_path)
             stamp.seen(self._policy.floor)
-            response = _rejection(stamp, rejected)
+            response = answers.rejected(stamp, rejected)
         except PolicyUnavailable:
             log.warning("policy_unavailable", request_id=stamp.request_id)
             stamp.seen(self._policy.floor)
@@ -290,14 +290,3 @@ class Gateway:
 def _dialect(route: Route, inbound: Inbound) -> Dialect:
     is_list = route.kind in (Kind.MODELS, Kind.MODEL)
     return "anthropic" if is_list and inbound.speaks_anthropic else route.dialect
-
-
-def _rejection(stamp: Stamp, rejected: Rejected) -> Whole:
-    return answers.error(
-        stamp,
-        rejected.status,
-        rejected.message,
-        kind=rejected.kind,
-        param=rejected.param,
-        headers=rejected.headers,
-    )

@@ -11,10 +11,10 @@ from typing import NamedTuple, Protocol
 import msgspec
 import structlog
 
+from services.gateway.answer import Answer, Broken
 from services.gateway.pool import Pools, Unreachable, target_of
 from services.gateway.upstream_checks import VISIBLE
 from services.gateway.upstreams import Upstream
-from services.gateway.wire import Answer, Broken
 from shared.catalogue import MAX_ENTRY
 from shared.decisions import MAX_OFFERED
 

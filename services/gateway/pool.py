@@ -8,8 +8,9 @@ from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from services.gateway.answer import Answer, Broken
 from services.gateway.tunnels import NO_PROXIES, Proxies, open_tunnel
-from services.gateway.wire import Answer, Broken, Connection
+from services.gateway.wire import Connection
 
 _SWEEP_S = 1.0
 

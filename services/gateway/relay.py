@@ -10,12 +10,12 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from services.gateway.admission import Admitted
+from services.gateway.answer import Answer, Broken
 from services.gateway.errors import Rejected
 from services.gateway.headers import Inbound, for_upstream
 from services.gateway.pool import ConnectTimeout, Pools, Target, Unreachable, target_of
 from services.gateway.requests import FormBody, JsonBody, Rendered
 from services.gateway.routes import Dialect, Route
-from services.gateway.wire import Answer, Broken
 
 log = structlog.get_logger()
 

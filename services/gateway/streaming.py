@@ -14,13 +14,13 @@ from typing import NamedTuple
 import structlog
 from aiohttp import HttpVersion11, web
 
+from services.gateway.answer import Answer, Broken
 from services.gateway.answers import Stamp
 from services.gateway.headers import for_client
 from services.gateway.refusals import SHAPES, error_body
 from services.gateway.relay import broken, timed_out
 from services.gateway.revocations import Stream
 from services.gateway.whole import Whole
-from services.gateway.wire import Answer, Broken
 
 log = structlog.get_logger()
 

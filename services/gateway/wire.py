@@ -8,78 +8,11 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from services.gateway.answer import Answer, Broken
 from services.gateway.answer_reader import AnswerReader
 
 _HIGH = 64 * 1024
 """Bytes of body waiting for a slow client above which the upstream is not read any further."""
-
-
-class Broken(Exception):
-    """The upstream broke off, or sent what is no answer.
-
-    `untouched` when not one byte of the request can have reached it, so another may have it.
-    """
-
-    def __init__(self, why: str, *, untouched: bool = False) -> None:
-        """Say why, in words of our own: nothing of the upstream's is repeated."""
-        super().__init__(why)
-        self.untouched = untouched
-
-
-class Answer:
-    """An upstream's answer from its head on. Read `chunk` to its end, or `close`."""
-
-    __slots__ = ("_connection", "content_length", "headers", "secrets", "status")
-
-    def __init__(
-        self,
-        connection: "Connection",
-        status: int,
-        headers: list[tuple[str, str]],
-        content_length: int | None,
-    ) -> None:
-        """Belong to `connection`; `content_length` is bytes, None when it was not said."""
-        self._connection = connection
-        self.status = status
-        self.headers = headers
-        self.content_length = content_length
-        self.secrets: tuple[str, ...] = ()
-        """What must not be passed on should the upstream repeat it."""
-
-    @property
-    def has_arrived(self) -> bool:
-        """Whether the whole body is here."""
-        return self._connection.has_arrived
-
-    def header(self, name: str) -> str:
-        """The first value of a header, by its lower-case name; "" when there is none."""
-        return next((value for found, value in self.headers if found == name), "")
-
-    async def chunk(self) -> bytes:
-        """The next bytes of the body as they arrive, b"" after the last. Raises Broken.
-
-        TimeoutError when nothing comes for the idle time.
-        """
-        return await self._connection.chunk()
-
-    async def whole(self, at_most: int | None = None) -> bytes:
-        """The rest of the body. Raises Broken, also over `at_most` bytes, and TimeoutError."""
-        parts, size = [], 0
-        while part := await self._connection.chunk():
-            parts.append(part)
-            size += len(part)
-            if at_most is not None and size > at_most:
-                msg = f"a body of more than {at_most} bytes"
-                raise Broken(msg)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def break_off(self) -> None:
-        """End the exchange: who waits for a chunk gets Broken."""
-        self._connection.break_off()
-
-    def close(self) -> None:
-        """Give the connection back if the answer is complete, else end it at once."""
-        self._connection.finish()
 
 
 class Connection(asyncio.Protocol):

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.gateway.answer import Broken
 from services.gateway.answer_reader import MAX_HEAD, MAX_HEADERS
 from services.gateway.pool import ConnectTimeout, Pools, Unreachable, target_of
-from services.gateway.wire import Broken
 from tests import parts
 
 REQUEST = b"POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}"
@@ -320,7 +320,7 @@ async def test_a_slow_reader_pauses_the_upstream():
             await asyncio.sleep(0.1)
         # What is out of the origin's hands is in socket buffers, not in ours.
         assert sent < 32 * 1024 * 1024
-        assert answer._connection._reader.size <= 512 * 1024
+        assert answer._exchange._reader.size <= 512 * 1024
         rest = await answer.whole()
         assert len(rest) > 32 * 1024 * 1024
         answer.close()

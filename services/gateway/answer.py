@@ -1,0 +1,92 @@
+"""An upstream's answer, as whoever passes it on sees it."""
+
+from typing import Protocol
+
+
+class Exchange(Protocol):
+    """A request's way out and back, of which an answer is read."""
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the answer is complete, read or not."""
+        ...
+
+    async def chunk(self) -> bytes:
+        """The next bytes of the body. See Answer.chunk."""
+        ...
+
+    def break_off(self) -> None:
+        """End it in the middle, as if the upstream had."""
+        ...
+
+    def finish(self) -> None:
+        """Have no more to do with it."""
+        ...
+
+
+class Broken(Exception):
+    """The upstream broke off, or sent what is no answer.
+
+    `untouched` when not one byte of the request can have reached it, so another may have it.
+    """
+
+    def __init__(self, why: str, *, untouched: bool = False) -> None:
+        """Say why, in words of our own: nothing of the upstream's is repeated."""
+        super().__init__(why)
+        self.untouched = untouched
+
+
+class Answer:
+    """An upstream's answer from its head on. Read `chunk` to its end, or `close`."""
+
+    __slots__ = ("_exchange", "content_length", "headers", "secrets", "status")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        status: int,
+        headers: list[tuple[str, str]],
+        content_length: int | None,
+    ) -> None:
+        """Belong to `exchange`; `content_length` is bytes, None when it was not said."""
+        self._exchange = exchange
+        self.status = status
+        self.headers = headers
+        self.content_length = content_length
+        self.secrets: tuple[str, ...] = ()
+        """What must not be passed on should the upstream repeat it."""
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the whole body is here."""
+        return self._exchange.has_arrived
+
+    def header(self, name: str) -> str:
+        """The first value of a header, by its lower-case name; "" when there is none."""
+        return next((value for found, value in self.headers if found == name), "")
+
+    async def chunk(self) -> bytes:
+        """The next bytes of the body as they arrive, b"" after the last. Raises Broken.
+
+        TimeoutError when nothing comes for the idle time.
+        """
+        return await self._exchange.chunk()
+
+    async def whole(self, at_most: int | None = None) -> bytes:
+        """The rest of the body. Raises Broken, also over `at_most` bytes, and TimeoutError."""
+        parts, size = [], 0
+        while part := await self._exchange.chunk():
+            parts.append(part)
+            size += len(part)
+            if at_most is not None and size > at_most:
+                msg = f"a body of more than {at_most} bytes"
+                raise Broken(msg)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def break_off(self) -> None:
+        """End the exchange: who waits for a chunk gets Broken."""
+        self._exchange.break_off()
+
+    def close(self) -> None:
+        """Give the connection back if the answer is complete, else end it at once."""
+        self._exchange.finish()
