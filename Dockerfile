@@ -3,11 +3,13 @@
 
 FROM python:3.13.7-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE requirements.lock ./
 COPY shared shared
 COPY services services
 RUN python -m venv /opt/grantgate \
- && /opt/grantgate/bin/pip install --no-cache-dir --disable-pip-version-check .
+ && /opt/grantgate/bin/pip install --no-cache-dir --disable-pip-version-check \
+      --require-hashes --only-binary :all: -r requirements.lock \
+ && /opt/grantgate/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps .
 
 FROM python:3.13.7-slim
 ENV PATH=/opt/grantgate/bin:$PATH \

@@ -3,7 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test lint bench chaos sim clean
+TOOLS := .tools
+
+.PHONY: install run test lint bench chaos sim lock audit sbom clean
 
 install: $(STAMP)
 
@@ -37,5 +39,24 @@ chaos: install
 sim: install
 	$(BIN)/python -m tests.sim --seeds $(or $(SEEDS),20000)
 
+# The tools of the supply chain, in an environment of their own.
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv pip-audit cyclonedx-bom
+	@touch $@
+
+lock: $(TOOLS)/.installed
+	$(TOOLS)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-header --output-file requirements.lock
+	sed -i '1i # What the image is built from, with the hash of every file. Made anew by `make lock`.' requirements.lock
+
+# Known vulnerabilities of what is locked; asks the network's databases.
+audit: $(TOOLS)/.installed
+	$(TOOLS)/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip
+
+# What the image holds, as CycloneDX.
+sbom: $(TOOLS)/.installed
+	$(TOOLS)/bin/cyclonedx-py requirements requirements.lock --output-file sbom.json
+
 clean:
-	rm -rf $(VENV) .grantgate .bench
+	rm -rf $(VENV) $(TOOLS) .grantgate .bench sbom.json
