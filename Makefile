@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 TOOLS := .tools
 
-.PHONY: install run test lint bench chaos sim lock audit sbom clean
+.PHONY: install run test test-compat lint bench chaos sim lock audit sbom clean
 
 install: $(STAMP)
 
@@ -20,6 +20,15 @@ run: install
 
 test: install
 	$(BIN)/pytest
+
+# LiteLLM's own client and CLI, in an environment of their own.
+test-compat: install .compat/.installed
+	$(BIN)/pytest tests/compat
+
+.compat/.installed:
+	$(PYTHON) -m venv .compat
+	.compat/bin/pip install --quiet --disable-pip-version-check 'litellm[proxy]==1.106.2'
+	@touch $@
 
 lint: install
 	$(BIN)/ruff check .
@@ -59,4 +68,4 @@ sbom: $(TOOLS)/.installed
 	$(TOOLS)/bin/cyclonedx-py requirements requirements.lock --output-file sbom.json
 
 clean:
-	rm -rf $(VENV) $(TOOLS) .grantgate .bench sbom.json
+	rm -rf $(VENV) $(TOOLS) .compat .grantgate .bench sbom.json

@@ -1,5 +1,7 @@
 """Keys and teams as LiteLLM shows them: one row each."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from services.keys.durations import iso_utc
@@ -86,12 +88,13 @@ def membership_rows(record: TeamRecord) -> list[Answer]:
     return rows
 
 
-def user_row(record: UserRecord) -> Answer:
-    """Render a user, without their keys and teams."""
+def user_row(record: UserRecord, teams: Iterable[str]) -> Answer:
+    """Render a user with the ids of their teams, without their keys."""
     row: Answer = {"user_id": record.grant.id}
     row.update(msgspec.structs.asdict(record.details))
     row.update(
         models=list(record.grant.models),
+        teams=list(teams),
         created_at=iso_utc(record.details.created_at),
         updated_at=iso_utc(record.details.updated_at),
         budget_reset_at=None,

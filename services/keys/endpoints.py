@@ -157,6 +157,7 @@ READS = (
     Read("GET", "/key/aliases", requests.KeyAliasesQuery, key_lookups.key_aliases),
     Read("GET", "/team/info", team_requests.TeamInfoQuery, team_lookups.team_info),
     Read("GET", "/team/list", team_requests.TeamListQuery, team_lookups.team_list),
+    Read("GET", "/team/available", requests.Nothing, team_lookups.available),
     Read("GET", "/v2/team/list", team_requests.TeamPageQuery, team_lookups.team_page),
     Read(
         "GET",

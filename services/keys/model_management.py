@@ -11,6 +11,7 @@ from services.keys.errors import AlreadyTaken, InvalidRequest, NotFound
 from services.keys.management import Answer, Context, Plan, check_id, given
 from services.keys.model_requests import (
     ModelDelete,
+    ModelFields,
     ModelNamed,
     ModelNew,
     ModelPatch,
@@ -69,11 +70,15 @@ def new(state: State, request: ModelNew, ctx: Context) -> Plan:
 
 
 def update(state: State, request: ModelUpdate, ctx: Context) -> Plan:
-    """Change a stored model, named by `model_info.id`. Raises NotFound, InvalidRequest."""
-    model_id = given(request.model_info, {}).get("id")
+    """Change a stored model, named by `model_info.id` or `id`. Raises NotFound, InvalidRequest."""
+    named = given(request.id, None)
+    model_id = given(request.model_info, {}).get("id", named)
     if not isinstance(model_id, str):
         msg = "model_info.id must name the model to update"
         raise InvalidRequest(msg, "model_info.id")
+    if named not in (None, model_id):
+        msg = "id and model_info.id name different models"
+        raise InvalidRequest(msg, "id")
     return _updated(state, model_id, request, ctx)
 
 
@@ -133,7 +138,7 @@ def upstream_of(record: ModelRecord, params: bytes) -> Answer:
     }
 
 
-def _updated(state: State, model_id: str, request: ModelUpdate, ctx: Context) -> Plan:
+def _updated(state: State, model_id: str, request: ModelFields, ctx: Context) -> Plan:
     old = _stored(state, model_id)
     params = _decode(ctx.unseal(model_id, old.details.sealed))
     for name, value in given(request.litellm_params, {}).items():

@@ -16,15 +16,21 @@ class ModelNew(Request, frozen=True, kw_only=True):
     model_info: Object = UNSET
 
 
-class ModelUpdate(Request, frozen=True, kw_only=True):
-    """`/model/update`, which names the model by `model_info.id`; parameters merge."""
+class ModelFields(Request, frozen=True, kw_only=True):
+    """What of a model can be changed; parameters merge."""
 
     model_name: Text = UNSET
     litellm_params: Object = UNSET
     model_info: Object = UNSET
 
 
-class ModelPatch(ModelUpdate, frozen=True, kw_only=True):
+class ModelUpdate(ModelFields, frozen=True, kw_only=True):
+    """`/model/update`, which names the model by `model_info.id`, or by `id` as LiteLLM's client."""
+
+    id: Text = UNSET
+
+
+class ModelPatch(ModelFields, frozen=True, kw_only=True):
     """PATCH `/model/{model_id}/update`."""
 
     model_id: str

@@ -99,6 +99,7 @@ RULES: dict[str, Rule] = {
     "POST /team/permissions_update": _LEADERS,
     "GET /team/info": _TEAM_INFO,
     "GET /team/list": _TEAM_INFO,
+    "GET /team/available": _TEAM_INFO,
     "GET /v2/team/list": _TEAM_INFO,
     "POST /user/new": _ADMINS_ONLY,
     "POST /user/update": Rule(user=_OWN),

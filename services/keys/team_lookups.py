@@ -1,5 +1,7 @@
 """What the management API reads of teams, as of one state."""
 
+from collections.abc import Callable
+
 from msgspec import UNSET
 
 from services.keys.answers import key_row, membership_rows, team_row
@@ -8,6 +10,7 @@ from services.keys.errors import Forbidden
 from services.keys.management import Answer, Context, find_team
 from services.keys.permits import DEFAULT_PERMISSIONS
 from services.keys.records import TeamRecord
+from services.keys.requests import Nothing
 from services.keys.roles import Scope
 from services.keys.state import State
 from services.keys.team_members import AVAILABLE_PERMISSIONS, check_leads
@@ -17,6 +20,13 @@ from services.keys.team_requests import (
     TeamPageQuery,
     TeamPermissionsQuery,
 )
+
+_ORDERS: dict[str, Callable[[TeamRecord], tuple[object, str]]] = {
+    "team_id": lambda record: ("", record.grant.id),
+    "team_alias": lambda record: (record.grant.alias or "", record.grant.id),
+    "created_at": lambda record: (record.details.created_at, record.grant.id),
+}
+"""What a page of teams can be sorted by."""
 
 
 def team_info(state: State, query: TeamInfoQuery, ctx: Context) -> Answer:
@@ -49,7 +59,7 @@ def team_list(state: State, query: TeamListQuery, ctx: Context) -> list[Answer]:
 
 
 def team_page(state: State, query: TeamPageQuery, ctx: Context) -> Answer:
-    """Show a page of the teams that pass every filter sent, newest first."""
+    """Show a page of the teams that pass every filter sent, newest first unless asked otherwise."""
     found = [] if query.status == "deleted" else _listed(state, query, ctx)
     if query.team_id is not UNSET:
         found = [record for record in found if record.grant.id == query.team_id]
@@ -57,7 +67,9 @@ def team_page(state: State, query: TeamPageQuery, ctx: Context) -> Answer:
         found = [
             r for r in found if query.team_alias.casefold() in (r.grant.alias or "").casefold()
         ]
-    found.sort(key=lambda r: (r.details.created_at, r.grant.id), reverse=query.sort_order == "desc")
+    order = "created_at" if query.sort_by is UNSET else query.sort_by
+    is_descending = query.sort_by is UNSET or query.sort_order == "desc"
+    found.sort(key=_ORDERS[order], reverse=is_descending)
     start = (query.page - 1) * query.page_size
     return {
         "teams": [team_row(record) for record in found[start : start + query.page_size]],
@@ -66,6 +78,11 @@ def team_page(state: State, query: TeamPageQuery, ctx: Context) -> Answer:
         "page_size": query.page_size,
         "total_pages": -(-len(found) // query.page_size),
     }
+
+
+def available(_state: State, _query: Nothing, _ctx: Context) -> list[Answer]:
+    """Show the teams anybody may join by themselves: there are none."""
+    return []
 
 
 def permissions_list(state: State, query: TeamPermissionsQuery, ctx: Context) -> Answer:

@@ -109,14 +109,15 @@ class TeamListQuery(Request, frozen=True, kw_only=True):
 
 
 class TeamPageQuery(TeamListQuery, frozen=True, kw_only=True):
-    """`/v2/team/list`. Pages count from 1."""
+    """`/v2/team/list`. Pages count from 1; `sort_order` means nothing without `sort_by`."""
 
     page: Annotated[int, msgspec.Meta(ge=1)] = 1
     page_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
     team_id: str | UnsetType = UNSET
     team_alias: str | UnsetType = UNSET
     status: Literal["deleted"] | UnsetType = UNSET
-    sort_order: Literal["asc", "desc"] = "desc"
+    sort_by: Literal["team_id", "team_alias", "created_at"] | UnsetType = UNSET
+    sort_order: Literal["asc", "desc"] = "asc"
 
 
 class MemberFields(Request, frozen=True, kw_only=True):

@@ -67,8 +67,8 @@ def new(state: State, request: UserNew, ctx: Context) -> Plan:
         made = generate(state, asked, ctx)
         writes += made.writes
         answer = made.answer
-    answer.update(user_row(user))
-    answer.update(teams=[team.grant.id for team in teams], key=answer.get("key"), warnings=warnings)
+    answer.update(user_row(user, [team.grant.id for team in teams]))
+    answer.update(key=answer.get("key"), warnings=warnings)
     return Plan(writes=tuple(writes), answer=answer, reason="user/new")
 
 
@@ -83,7 +83,8 @@ def update(state: State, request: UserUpdate, ctx: Context) -> Plan:
         msg = "models must not be null: send [] for no restriction, or leave it out to keep it"
         raise InvalidRequest(msg, "models")
     user, warnings = _patched(state, old, request, ctx)
-    answer: Answer = {"user_id": user.grant.id, "data": user_row(user), "warnings": warnings}
+    row = user_row(user, [team.grant.id for team in _teams_of(state, user.grant.id)])
+    answer: Answer = {"user_id": user.grant.id, "data": row, "warnings": warnings}
     return Plan(writes=(user,), answer=answer, reason="user/update")
 
 
@@ -127,11 +128,12 @@ def info(state: State, query: UserInfoQuery, ctx: Context) -> Answer:
         own = ctx.caller.key
         keys = [] if own is None else [key_row(own, ctx.now)]
         return {"user_id": None, "user_info": None, "keys": keys, "teams": []}
+    teams = _teams_of(state, user.grant.id)
     return {
         "user_id": user.grant.id,
-        "user_info": user_row(user),
+        "user_info": user_row(user, [team.grant.id for team in teams]),
         "keys": [key_row(key, ctx.now) for key in state.keys_of_user(user.grant.id)],
-        "teams": [team_row(team) for team in _teams_of(state, user.grant.id)],
+        "teams": [team_row(team) for team in teams],
     }
 
 
@@ -141,8 +143,7 @@ def info_v2(state: State, query: UserInfoQuery, ctx: Context) -> Answer:
     if user is None:
         msg = "User not found: the calling key belongs to no user. Name one with ?user_id="
         raise NotFound(msg, "user_id")
-    teams = [team.grant.id for team in _teams_of(state, user.grant.id)]
-    return {**user_row(user), "teams": teams}
+    return user_row(user, [team.grant.id for team in _teams_of(state, user.grant.id)])
 
 
 def user_list(state: State, query: UserListQuery, _ctx: Context) -> Answer:
@@ -160,9 +161,18 @@ def user_list(state: State, query: UserListQuery, _ctx: Context) -> Answer:
     found.sort(key=lambda user: (user.details.created_at, user.grant.id), reverse=True)
     start = (query.page - 1) * query.page_size
     page = found[start : start + query.page_size]
+    teams: dict[str | None, list[str]] = {user.grant.id: [] for user in page}
+    for team in state.teams.values():
+        for member in team.details.members_with_roles:
+            if member["user_id"] in teams:
+                teams[member["user_id"]].append(team.grant.id)
     return {
         "users": [
-            {**user_row(user), "key_count": len(state.keys_of_user(user.grant.id))} for user in page
+            {
+                **user_row(user, dict.fromkeys(teams[user.grant.id])),
+                "key_count": len(state.keys_of_user(user.grant.id)),
+            }
+            for user in page
         ],
         "total": len(found),
         "page": query.page,

@@ -136,6 +136,7 @@ CELLS = [
         for path in ("/team/member_update", "/team/member_delete")
     ],
     *on_one("GET", "/team/list", **EVERYONE),
+    *on_one("GET", "/team/available", **EVERYONE),
     *on_one("GET", "/v2/team/list", **EVERYONE),
     *on_one("POST", "/user/new", {}, **ADMIN),
     (

@@ -152,6 +152,15 @@ def test_a_declared_model_is_blocked_but_neither_changed_nor_deleted(world):
     assert not world.state.deployments["d1"].blocked
 
 
+def test_litellms_client_names_the_model_to_update_by_id(world):
+    make(world, id="m1")
+    answer = world.do("model/update", id="m1", litellm_params={"model": "openai/other"})
+    assert answer["litellm_params"]["model"] == "openai/other"
+    with pytest.raises(InvalidRequest) as caught:
+        world.plan("model/update", id="m1", model_info={"id": "m2"})
+    assert caught.value.param == "id"
+
+
 def test_a_model_is_deleted(world):
     make(world, id="m1")
     world.do("model/delete", id="m1")

@@ -123,6 +123,13 @@ def test_teams_are_listed_in_pages(world):
     assert (page["total"], page["total_pages"]) == (4, 2)
     found = world.see("/v2/team/list", team_alias="team 1")["teams"]
     assert [team["team_id"] for team in found] == ["t1"]
+    # An order means nothing without a column: LiteLLM's client always sends one.
+    page = world.see("/v2/team/list", sort_order="asc", page_size="1")
+    assert [team["team_id"] for team in page["teams"]] == ["t2"]
+    page = world.see("/v2/team/list", sort_by="team_id")
+    assert [team["team_id"] for team in page["teams"]] == ["t", "t0", "t1", "t2"]
+    page = world.see("/v2/team/list", sort_by="team_alias", sort_order="desc", page_size="1")
+    assert [team["team_alias"] for team in page["teams"]] == ["Team 2"]
     assert world.see("/v2/team/list", status="deleted")["total"] == 0
     assert [t["team_id"] for t in world.see("/v2/team/list", team_id="t")["teams"]] == ["t"]
 

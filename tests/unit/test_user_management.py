@@ -132,3 +132,4 @@ def test_users_are_listed_in_pages_and_by_filters(world):
     assert listed(team="t") == ["eve"]
     assert listed(team="nowhere") == []
     assert world.see("/user/list")["users"][0]["key_count"] == 1
+    assert [user["teams"] for user in world.see("/user/list")["users"]] == [["t"], [], []]
