@@ -40,10 +40,13 @@ def team_info(state: State, query: TeamInfoQuery, ctx: Context) -> Answer:
     groups = [state.groups[g] for g in record.grant.groups if g in state.groups]
     return {
         "team_id": query.team_id,
-        "team_info": team_row(record),
+        "team_info": {
+            **team_row(record),
+            "access_group_models": sorted({m for group in groups for m in group.grant.models}),
+            "caller_edit_access": {"kind": _edit_access(ctx, record)},
+        },
         "keys": [key_row(key, ctx.now) for key in shown],
         "team_memberships": membership_rows(record),
-        "access_group_models": sorted({m for group in groups for m in group.grant.models}),
     }
 
 
@@ -105,6 +108,14 @@ def _listed(state: State, query: TeamListQuery, ctx: Context) -> list[TeamRecord
         and (query.user_id is UNSET or role_in(record, query.user_id) is not None)
         and query.organization_id in (UNSET, record.details.organization_id)
     ]
+
+
+def _edit_access(ctx: Context, team: TeamRecord) -> str:
+    """LiteLLM's word for what the caller may change of a team itself."""
+    if ctx.caller.is_admin:
+        return "unrestricted"
+    leads = role_in(team, ctx.caller.user_id) == "admin"
+    return "team_admin_disabled" if leads else "none"
 
 
 def _sees(ctx: Context, team: TeamRecord) -> bool:

@@ -1,5 +1,7 @@
 """Unified groups: a named set of models that keys and teams are given by id."""
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import UNSET
 
@@ -59,12 +61,13 @@ def delete(state: State, request: UnifiedNamed, _ctx: Context) -> Plan:
 
 def listing(state: State, _query: Nothing, _ctx: Context) -> list[Answer]:
     """Show every group."""
-    return [_row(state, record) for record in state.groups.values()]
+    return [_row(state, r, *_assigned(state, r.grant.id)) for r in state.groups.values()]
 
 
 def info(state: State, query: UnifiedNamed, _ctx: Context) -> Answer:
     """Show one group. Raises NotFound."""
-    return _row(state, _existing(state, query.access_group_id))
+    record = _existing(state, query.access_group_id)
+    return _row(state, record, *_assigned(state, record.grant.id))
 
 
 def _existing(state: State, group_id: str) -> GroupRecord:
@@ -88,14 +91,13 @@ def _planned(
     teams = _assigned_teams(state, group_id, request, ctx)
     keys = _assigned_keys(state, group_id, request, ctx)
     writes: tuple[Write, ...] = (record, *teams, *keys)
-    answer = _row(state, record)
-    for field, sent in (
-        ("assigned_team_ids", request.assigned_team_ids),
-        ("assigned_key_ids", request.assigned_key_ids),
-    ):
-        if sent is not UNSET and sent is not None:
-            answer[field] = list(dict.fromkeys(sent))
-    answer["warnings"] = warnings
+    team_ids, key_ids = _assigned(state, group_id)
+    if request.assigned_team_ids is not UNSET and request.assigned_team_ids is not None:
+        team_ids = list(dict.fromkeys(request.assigned_team_ids))
+    if request.assigned_key_ids is not UNSET and request.assigned_key_ids is not None:
+        found = (find_key(state, named) for named in request.assigned_key_ids)
+        key_ids = list(dict.fromkeys(key.grant.id for key in found if key is not None))
+    answer = {**_row(state, record, team_ids, key_ids), "warnings": warnings}
     return Plan(writes=writes, answer=answer, reason=reason, status=status)
 
 
@@ -185,20 +187,30 @@ def _moved(groups: tuple[str, ...], group_id: str, *, is_in: bool) -> tuple[str,
     return groups if group_id in groups else (*groups, group_id)
 
 
-def _row(state: State, record: GroupRecord) -> Answer:
-    group_id, details = record.grant.id, record.details
+def _assigned(state: State, group_id: str) -> tuple[list[str], list[bytes]]:
+    """The ids of the teams, and the digests of the keys, that have a group."""
+    teams = [team_id for team_id, team in state.teams.items() if group_id in team.grant.groups]
+    return teams, list(state.index.with_value("access_group_id", group_id))
+
+
+def _row(
+    state: State, record: GroupRecord, team_ids: Sequence[str], key_ids: Sequence[bytes]
+) -> Answer:
+    details = record.details
     return {
-        "access_group_id": group_id,
+        "access_group_id": record.grant.id,
         "access_group_name": details.name,
         "description": details.description,
         "access_model_names": list(record.grant.models),
         "access_mcp_server_ids": details.mcp_server_ids,
         "access_agent_ids": details.agent_ids,
-        "assigned_team_ids": [
-            team_id for team_id, team in state.teams.items() if group_id in team.grant.groups
-        ],
-        "assigned_key_ids": [
-            digest.hex() for digest in state.index.with_value("access_group_id", group_id)
+        "access_mcp_servers": [{"id": i, "name": None} for i in details.mcp_server_ids],
+        "access_agents": [{"id": i, "name": None} for i in details.agent_ids],
+        "assigned_team_ids": list(team_ids),
+        "assigned_key_ids": [digest.hex() for digest in key_ids],
+        "assigned_teams": [{"id": i, "name": state.teams[i].grant.alias} for i in team_ids],
+        "assigned_keys": [
+            {"id": i.hex(), "name": state.keys[i].details.key_alias} for i in key_ids
         ],
         "created_at": iso_utc(details.created_at),
         "created_by": details.created_by,
