@@ -39,7 +39,7 @@ class Broken(Exception):
 class Answer:
     """An upstream's answer from its head on. Read `chunk` to its end, or `close`."""
 
-    __slots__ = ("_exchange", "content_length", "headers", "secrets", "status")
+    __slots__ = ("_exchange", "content_length", "deployment", "headers", "secrets", "status")
 
     def __init__(
         self,
@@ -55,6 +55,8 @@ class Answer:
         self.content_length = content_length
         self.secrets: tuple[str, ...] = ()
         """What must not be passed on should the upstream repeat it."""
+        self.deployment: str | None = None
+        """Whose answer it is, where its sender says so."""
 
     @property
     def has_arrived(self) -> bool:

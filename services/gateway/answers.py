@@ -22,7 +22,7 @@ _encode = msgspec.json.Encoder().encode
 class Stamp:
     """What every answer to one request carries, filled in as it becomes known."""
 
-    __slots__ = ("dialect", "reason", "request_id", "retires_at", "revision")
+    __slots__ = ("deployment", "dialect", "reason", "request_id", "retires_at", "revision")
 
     def __init__(self, request_id: str) -> None:
         """Begin with the request's id alone."""
@@ -31,6 +31,7 @@ class Stamp:
         self.revision: int | None = None
         self.reason: str | None = None
         self.retires_at: float | None = None
+        self.deployment: str | None = None
 
     def seen(self, revision: int) -> None:
         """Tell of a revision known here, in an answer that is as of none of its own."""
@@ -38,8 +39,15 @@ class Stamp:
             self.revision = revision
 
     def headers(self, others: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
-        """`others` with ours beside them."""
-        out = [*others, ("x-request-id", self.request_id), ("server", "grantgate")]
+        """`others` with ours beside them; LiteLLM's clients look for theirs by its names."""
+        out = [
+            *others,
+            ("x-request-id", self.request_id),
+            ("x-litellm-call-id", self.request_id),
+            ("server", "grantgate"),
+        ]
+        if self.deployment is not None:
+            out.append(("x-litellm-model-id", self.deployment))
         if self.dialect == "anthropic":
             out.append(("request-id", self.request_id))
         if self.revision is not None:

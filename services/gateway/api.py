@@ -127,6 +127,7 @@ class Gateway:
         try:
             upstream = await self._relay.send(decision, route, inbound, body)
             status = upstream.status
+            stamp.deployment = upstream.deployment
         except Rejected as rejected:
             status = rejected.status
             raise

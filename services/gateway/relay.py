@@ -71,12 +71,16 @@ class Upstreams(Protocol):
 
 
 class _Line(NamedTuple):
-    """Where a request for one model at one deployment goes, and how it begins."""
+    """Where a request for one model at one deployment goes, and how it begins.
+
+    `deployment` is its id, when a header can hold it.
+    """
 
     upstream: Upstream
     target: Target
     start: bytes
     secrets: tuple[str, ...]
+    deployment: str | None
 
 
 class Relay:
@@ -186,6 +190,7 @@ class Relay:
             raise broken(because="The upstream provider broke off before it answered.") from None
         _check_status(upstream, answer)
         answer.secrets = line.secrets
+        answer.deployment = line.deployment
         return answer
 
     def _line(self, upstream: Upstream, suffix: str, model: str) -> _Line:
@@ -195,11 +200,13 @@ class Relay:
             target = target_of(upstream.id, upstream.url_for(suffix, model))
             where = self._pools.request_target(target)
             start = b"POST " + where + b" HTTP/1.1\r\nhost: " + target.authority + b"\r\n"
-            found = _Line(upstream, target, start, _secrets_in(upstream.headers))
-            if self._upstreams.get(upstream.id) is upstream:
+            name = upstream.id
+            shown = name if name.isascii() and name.isprintable() else None
+            found = _Line(upstream, target, start, _secrets_in(upstream.headers), shown)
+            if self._upstreams.get(name) is upstream:
                 if len(self._lines) >= _MAX_MEMO:
                     self._lines.clear()
-                self._lines[upstream.id, suffix, model] = found
+                self._lines[name, suffix, model] = found
         return found
 
 

@@ -29,6 +29,8 @@ async def test_an_allowed_request_reaches_the_upstream_as_decided(world, client,
     assert answer.status == 200
     assert answer.headers["x-grantgate-revision"] == "7"
     assert answer.headers["x-request-id"]
+    assert answer.headers["x-litellm-call-id"] == answer.headers["x-request-id"]
+    assert answer.headers["x-litellm-model-id"] == "gpt-4-a"
     (sent,) = world.openai.requests
     assert (sent.method, sent.target) == ("POST", "/v1/chat/completions")
     assert sent.json() == {"model": "up-gpt-4", "messages": [{"role": "user", "content": "hi"}]}
@@ -41,6 +43,7 @@ async def test_a_denied_request_reaches_nothing_and_is_told_why(world, client):
     assert answer.status == 403
     assert answer.headers["x-grantgate-reason"] == "key_model_not_allowed"
     assert answer.headers["x-grantgate-revision"] == "7"
+    assert "x-litellm-model-id" not in answer.headers
     assert answer.error["type"] == "key_model_access_denied"
     assert answer.error["code"] == "403"
     assert answer.error["message"].endswith("Tried to access gpt-4o")
