@@ -174,6 +174,53 @@ def doctor(
     raise typer.Exit(command.main(options))
 
 
+moving = typer.Typer(help="Take records over from elsewhere.", no_args_is_help=True)
+app.add_typer(moving, name="import")
+
+
+@moving.callback()
+def _moving() -> None:
+    """Let what is taken over be named, though there is one."""
+
+
+@moving.command("litellm")
+def import_litellm(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="One row a line, in JSON: keys, teams, users, models, unified groups.",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+        ),
+    ],
+    *,
+    config: ConfigFile = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; tell what would be done.")
+    ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Where a record is here and differs, take the row's."),
+    ] = False,
+) -> None:
+    """Take over LiteLLM's rows: keys go on working, by the same secrets (needs MongoDB).
+
+    Tells what will be decided differently, and why. All rows are taken over or none; what is
+    here already stays as it is. keys may run meanwhile, and puts it in force. Encrypted models
+    are opened with the variable LITELLM_SALT_KEY. A key that was deleted here comes back when
+    its row is in FILE again.
+
+    Ends with 0 when done, 1 when rows are at fault, 2 when it could not be done.
+    """
+    if config is not None:
+        os.environ["GRANTGATE_CONFIG"] = str(config.resolve())
+    command = importlib.import_module("services.keys.import_command")
+    options = command.Options(file=file, dry_run=dry_run, replace=replace)
+    raise typer.Exit(command.main(options))
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

@@ -68,7 +68,7 @@ async def _run(settings: Settings, options: Options, say: Say) -> int:
             open_store(settings.mongo_url, settings.mongo_database)
         )
         stream = await _reach(settings, stack)
-        running = await asyncio.to_thread(_keys_says, settings.keys_url)
+        running = await asyncio.to_thread(keys_says, settings.keys_url)
         refusal = (running or {}).get("refusing_writes")
         why = None if refusal is None else str(refusal)
         report, reading = await doctor.examine(store, stream, why)
@@ -114,7 +114,7 @@ async def _reach(settings: Settings, stack: AsyncExitStack) -> ChangeStream | No
     return ChangeStream(client)
 
 
-def _keys_says(url: str) -> dict[str, object] | None:
+def keys_says(url: str) -> dict[str, object] | None:
     """What a running keys tells of itself; None: none answers there."""
     try:
         with urllib.request.urlopen(f"{url}/health/propagation", timeout=2) as answer:  # noqa: S310

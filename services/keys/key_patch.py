@@ -137,7 +137,8 @@ def _check_team(state: State, team_id: str | None) -> str | None:
 
 def _check_alias(state: State, old: KeyRecord, record: KeyRecord) -> None:
     alias = record.details.key_alias
-    if alias is None:
+    if alias is None or alias == old.details.key_alias:
+        # One that was taken over from elsewhere may be of another form.
         return
     if not _ALIAS.fullmatch(alias):
         msg = (
