@@ -32,7 +32,7 @@ from shared.changes import GroupGrant, KeyGrant, TeamGrant, UserGrant
 from shared.credentials import Secret, is_digest
 
 Fields = dict[str, object]
-S = TypeVar("S")
+S = TypeVar("S", bound=msgspec.Struct)
 
 _JSON = (
     "aliases",
@@ -240,7 +240,7 @@ def _read(row: Fields, shape: type[S]) -> S:
 
 def _details(row: Fields, shape: type[S], given: Fields) -> S:
     """Take over every field that is only stored, but for those given; null is the default."""
-    names = [field.name for field in msgspec.structs.fields(shape)]  # type: ignore[arg-type]
+    names = shape.__struct_fields__
     fields = {name: row[name] for name in names if row.get(name) is not None}
     fields.update(
         given,
