@@ -82,7 +82,7 @@ def test_the_table_says_what_is_served_and_what_is_absent(endpoint):
 
 # What LiteLLM 1.106 has for management, beside what is served here.
 ELSEWHERE = """
-POST /key/{}/reset_spend, POST /team/key/bulk_update, GET /team/available, GET /team/filter/ui,
+POST /key/{}/reset_spend, POST /team/key/bulk_update, GET /team/filter/ui,
 GET /team/{}/members/me, GET /access_group/{}/budget, PUT /access_group/{}/budget,
 DELETE /access_group/{}/budget, POST /user/bulk_update, GET /health, GET /routes, GET /metrics,
 GET /v1/models, GET /models, GET /v1/models/{}, GET /health/liveliness, GET /health/readiness,
