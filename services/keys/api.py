@@ -3,13 +3,14 @@
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
 from typing import Any, Protocol
 
 import msgspec
 import structlog
 from aiohttp import web
 
-from services.keys import callers, incoming, once
+from services.keys import callers, incoming, once, openapi
 from services.keys.callers import Caller
 from services.keys.endpoints import READS, WRITES, Read, Write
 from services.keys.errors import Conflict, InvalidRequest, ManagementError
@@ -18,6 +19,7 @@ from services.keys.json_body import read_object
 from services.keys.management import Context, Plan
 from services.keys.reading import read_body, read_query
 from services.keys.replies import envelope, http_error, json_reply, management_error, raw_reply
+from services.keys.requests import IDEMPOTENCY_KEY
 from services.keys.state import Once, State
 from services.keys.vault import Unreadable, Vault
 from shared.credentials import Secret, is_wellformed
@@ -95,7 +97,13 @@ class ManagementApi:
 
     def routes(self) -> list[web.RouteDef]:
         """Every management route. Fixed paths go before those with a name in them."""
+        described = openapi.document(version("grantgate"))
+
+        async def describe(_: web.Request) -> web.Response:
+            return raw_reply(200, described)
+
         found = [
+            web.get("/openapi.json", describe, allow_head=False),
             *(web.route(write.method, write.path, self._writing(write)) for write in WRITES),
             *(web.route(read.method, read.path, self._reading(read)) for read in READS),
         ]
@@ -132,7 +140,7 @@ class ManagementApi:
             raw = await incoming.read(request)
             members = {} if write.may_be_empty and not raw else read_object(raw)
             body, ignored = read_body(_with_path(members, request, write.named), write.request)
-            key = request.headers.get(once.HEADER)
+            key = request.headers.get(IDEMPOTENCY_KEY)
             named = once.named(key, digest, f"{write.method} {request.path}", raw)
 
             def plan(state: State) -> Plan:
@@ -144,15 +152,16 @@ class ManagementApi:
             asked_for = _changed_by(request) if caller.is_admin else ""
             actor = f"{caller.name} for {asked_for}" if asked_for else caller.name
             if named is None:
-                return _committed(await self._commit(plan, actor, request, wait=wait), ignored)
+                committed = await self._commit(plan, actor, request, wait=wait)
+                return _committed(committed, write.status, ignored)
             async with self._answers.turn(named):
                 try:
                     committed = await self._commit(plan, actor, request, wait=wait)
                 except once.AlreadyDone as done:
                     return await self._again(named, done.revision, request, wait=wait)
-                response = _committed(committed, ignored)
+                response = _committed(committed, write.status, ignored)
                 body_sent = response.body if isinstance(response.body, bytes) else b""
-                self._answers.keep(named, committed.plan.status, body_sent)
+                self._answers.keep(named, write.status, body_sent)
                 return response
 
         return handle
@@ -254,19 +263,18 @@ def _with_path(
     return {**members, named: in_path}
 
 
-def _committed(committed: Committed, ignored: tuple[str, ...]) -> web.Response:
-    answer = committed.plan.answer
-    if ignored:
-        warnings = answer.get("warnings", [])
-        answer = {
-            **answer,
-            "warnings": [*ignored, *(warnings if isinstance(warnings, list) else ())],
-        }
+def _committed(committed: Committed, status: int, ignored: tuple[str, ...]) -> web.Response:
+    """Answer a write with `status` once it is in force, else with 202."""
     headers = {
         "x-grantgate-revision": str(committed.revision),
         "x-grantgate-propagation": committed.propagation,
     }
-    status = committed.plan.status if committed.propagation == "enforced" else 202
+    given = status if committed.propagation == "enforced" else web.HTTPAccepted.status_code
     if status == web.HTTPNoContent.status_code:
-        return raw_reply(status, b"", headers)
-    return json_reply(status, answer, headers)
+        return raw_reply(given, b"", headers)
+    answer = committed.plan.answer
+    if ignored:
+        warnings = answer.get("warnings", [])
+        kept = warnings if isinstance(warnings, list) else ()
+        answer = {**answer, "warnings": [*ignored, *kept]}
+    return json_reply(given, answer, headers)

@@ -28,7 +28,7 @@ from services.keys.state import State
 class Write(NamedTuple):
     """A call that changes something. `named` is the field that stands in the path.
 
-    A body may be left out when `may_be_empty`.
+    A body may be left out when `may_be_empty`. `status` answers it once it is in force.
     """
 
     method: str
@@ -37,6 +37,7 @@ class Write(NamedTuple):
     plan: Callable[[State, Any, Context], Plan]
     named: str | None = None
     may_be_empty: bool = False
+    status: int = 200
 
     @property
     def call(self) -> str:
@@ -118,7 +119,7 @@ WRITES = (
         "access_group",
         may_be_empty=True,
     ),
-    Write("POST", "/v1/access_group", model_requests.UnifiedNew, unified_groups.new),
+    Write("POST", "/v1/access_group", model_requests.UnifiedNew, unified_groups.new, status=201),
     Write(
         "PUT",
         "/v1/access_group/{access_group_id}",
@@ -133,6 +134,7 @@ WRITES = (
         unified_groups.delete,
         "access_group_id",
         may_be_empty=True,
+        status=204,
     ),
     Write("POST", "/model/new", model_requests.ModelNew, model_management.new),
     Write("POST", "/model/update", model_requests.ModelUpdate, model_management.update),

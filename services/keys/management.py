@@ -53,14 +53,12 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Records to write, all or none, and the answer once they are. `reason` goes in the log.
 
-    `status` is what the answer has over HTTP once it is in force; `once` the caller's own name
-    for the write.
+    `once` is the caller's own name for the write.
     """
 
     writes: tuple[Write, ...]
     answer: Answer
     reason: str
-    status: int = 200
     once: Once | None = None
 
 

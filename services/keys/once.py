@@ -12,6 +12,7 @@ from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from services.keys.errors import Conflict, InvalidRequest, Mismatch
+from services.keys.requests import IDEMPOTENCY_KEY
 from services.keys.state import Once
 
 KEPT_S = 600.0
@@ -20,7 +21,6 @@ KEPT_S = 600.0
 _MOST = 1000
 _LARGEST = 256 * 1024
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-HEADER = "Idempotency-Key"
 
 
 class AlreadyDone(Exception):
@@ -37,8 +37,8 @@ def named(key: str | None, caller: bytes, call: str, body: bytes) -> Once | None
     if key is None:
         return None
     if not _KEY.fullmatch(key):
-        msg = f"{HEADER} must be 1 to 255 visible ASCII characters"
-        raise InvalidRequest(msg, HEADER)
+        msg = f"{IDEMPOTENCY_KEY} must be 1 to 255 visible ASCII characters"
+        raise InvalidRequest(msg, IDEMPOTENCY_KEY)
     name = hashlib.sha256(b"\x00".join((caller, call.encode(), key.encode()))).digest()
     return Once(name=name, body=hashlib.sha256(body).digest())
 
@@ -49,8 +49,8 @@ def check_not_done(once: Once, done: tuple[Once, int] | None) -> None:
         return
     before, revision = done
     if before.body != once.body:
-        msg = f"This {HEADER} was used for another body, as revision {revision}"
-        raise Mismatch(msg, HEADER)
+        msg = f"This {IDEMPOTENCY_KEY} was used for another body, as revision {revision}"
+        raise Mismatch(msg, IDEMPOTENCY_KEY)
     raise AlreadyDone(revision)
 
 
@@ -60,7 +60,7 @@ def no_longer_kept(revision: int) -> Conflict:
         f"This was carried out before, as revision {revision}; its answer is not kept any more."
         " A secret that was in it is shown only once"
     )
-    return Conflict(msg, HEADER)
+    return Conflict(msg, IDEMPOTENCY_KEY)
 
 
 class Answers:

@@ -15,20 +15,14 @@ KeyType = Literal["default", "llm_api", "management", "read_only"]
 UserRole = Literal["proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer"]
 
 
-class KeyDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Every documented field of a key that no decision needs. Nothing here is enforced.
-
-    `blocked_is_set` tells a `blocked` of false from the null of a key nobody ever blocked.
-    """
+class KeyFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Every documented field of a key that no decision needs, as it is shown."""
 
     key_name: str
-    created_at: float
-    updated_at: float
     created_by: str
     updated_by: str
     key_alias: str | None = None
     key_type: KeyType = "default"
-    blocked_is_set: bool = False
     organization_id: str | None = None
     project_id: str | None = None
     agent_id: str | None = None
@@ -69,6 +63,17 @@ class KeyDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     send_invite_email: bool | None = None
 
 
+class KeyDetails(KeyFacts, frozen=True, kw_only=True, omit_defaults=True):
+    """What of a key no decision needs. Nothing here is enforced.
+
+    `blocked_is_set` tells a `blocked` of false from the null of a key nobody ever blocked.
+    """
+
+    created_at: float
+    updated_at: float
+    blocked_is_set: bool = False
+
+
 class Membership(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is stored of one member of a team, besides their role and list."""
 
@@ -78,16 +83,13 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rpm_limit: int | None = None
 
 
-class TeamDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Every documented field of a team that no decision needs. Nothing here is enforced."""
+class TeamFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Every documented field of a team that no decision needs, as it is shown."""
 
-    created_at: float
-    updated_at: float
     created_by: str
     updated_by: str
     organization_id: str | None = None
     members_with_roles: list[dict[str, str | None]] = []
-    memberships: dict[str, Membership] = {}
     admins: list[str] = []
     members: list[str] = []
     team_member_permissions: list[str] | None = None
@@ -115,14 +117,20 @@ class TeamDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     router_settings: dict[str, object] | None = None
 
 
-class UserDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Every documented field of a user that no decision needs.
+class TeamDetails(TeamFacts, frozen=True, kw_only=True, omit_defaults=True):
+    """What of a team no decision needs. Nothing here is enforced."""
+
+    created_at: float
+    updated_at: float
+    memberships: dict[str, Membership] = {}
+
+
+class UserFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Every documented field of a user that no decision needs, as it is shown.
 
     `user_role` is the one that counts: it says which management calls their keys may make.
     """
 
-    created_at: float
-    updated_at: float
     created_by: str
     updated_by: str
     user_role: UserRole = "internal_user"
@@ -139,6 +147,13 @@ class UserDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     rpm_limit: int | None = None
     model_max_budget: dict[str, object] = {}
     metadata: dict[str, object] = {}
+
+
+class UserDetails(UserFacts, frozen=True, kw_only=True, omit_defaults=True):
+    """What of a user no decision needs."""
+
+    created_at: float
+    updated_at: float
 
 
 class GroupDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,6 +20,9 @@ Limits = dict[str, int] | None | UnsetType
 Names = dict[str, str] | None | UnsetType
 Budgets = list[dict[str, object]] | None | UnsetType
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
+"""The header by which a caller names a write."""
+
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller sent, decoded."""

@@ -40,13 +40,13 @@ def new(state: State, request: UnifiedNew, ctx: Context) -> Plan:
             updated_by=ctx.actor,
         ),
     )
-    return _planned(state, blank, request, ctx, "access_group/unified/new", 201)
+    return _planned(state, blank, request, ctx, "access_group/unified/new")
 
 
 def update(state: State, request: UnifiedUpdate, ctx: Context) -> Plan:
     """Change what was sent; `assigned_...` replace. Raises as `new` does."""
     old = _existing(state, request.access_group_id)
-    return _planned(state, old, request, ctx, "access_group/unified/update", 200)
+    return _planned(state, old, request, ctx, "access_group/unified/update")
 
 
 def delete(state: State, request: UnifiedNamed, _ctx: Context) -> Plan:
@@ -56,7 +56,7 @@ def delete(state: State, request: UnifiedNamed, _ctx: Context) -> Plan:
     """
     _existing(state, request.access_group_id)
     gone = Tombstone(of="group", id=request.access_group_id)
-    return Plan(writes=(gone,), answer={}, reason="access_group/unified/delete", status=204)
+    return Plan(writes=(gone,), answer={}, reason="access_group/unified/delete")
 
 
 def listing(state: State, _query: Nothing, _ctx: Context) -> list[Answer]:
@@ -84,7 +84,6 @@ def _planned(
     request: UnifiedNew | UnifiedUpdate,
     ctx: Context,
     reason: str,
-    status: int,
 ) -> Plan:
     record, warnings = _patched(state, old, request, ctx)
     group_id = record.grant.id
@@ -98,7 +97,7 @@ def _planned(
         found = (find_key(state, named) for named in request.assigned_key_ids)
         key_ids = list(dict.fromkeys(key.grant.id for key in found if key is not None))
     answer = {**_row(state, record, team_ids, key_ids), "warnings": warnings}
-    return Plan(writes=writes, answer=answer, reason=reason, status=status)
+    return Plan(writes=writes, answer=answer, reason=reason)
 
 
 def _patched(
