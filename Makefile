@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 TOOLS := .tools
 
-.PHONY: install run test test-compat lint bench chaos sim lock audit sbom clean
+.PHONY: install run test test-compat lint bench chaos sim fuzz lock audit sbom clean
 
 install: $(STAMP)
 
@@ -47,6 +47,10 @@ chaos: install
 
 sim: install
 	$(BIN)/python -m tests.sim --seeds $(or $(SEEDS),20000)
+
+# Ten minutes; SECONDS is for each of the two keys.
+fuzz: install
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) --seed $(or $(SEED),1)
 
 # The tools of the supply chain, in an environment of their own.
 $(TOOLS)/.installed:

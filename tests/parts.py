@@ -12,6 +12,7 @@ from services.dev.bundled import NATS_CONF
 from services.dev.ports import free_ports
 
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[1]
 PASSWORDS = {
     "GRANTGATE_NATS_KEYS_PASSWORD": "keys-secret-of-tests",
     "GRANTGATE_NATS_POLICY_PASSWORD": "policy-secret-of-tests",

@@ -8,6 +8,7 @@ import structlog
 from aiohttp import HttpVersion11, web
 
 from services.gateway import answers, headers, requests, telemetry
+from services.gateway.about import About
 from services.gateway.admission import Admission, Caller, Policy
 from services.gateway.answers import Stamp
 from services.gateway.discovery import Discovery
@@ -34,7 +35,6 @@ _ASK_FIRST = 64 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLIENT_LEFT = 499
 """nginx's word for it: logged when the client was gone before any status was known."""
-_ABOUT = {"service": "grantgate", "docs": "POST /v1/chat/completions, GET /v1/models"}
 
 
 class Gateway:
@@ -55,6 +55,7 @@ class Gateway:
         self._relay = relay
         self._management = management
         self._lists = ModelLists(admission, management, discovery)
+        self._about = About(management.describe, policy, clock=time.monotonic)
         self._settings = settings
         self._write_line = telemetry.writer(settings.log_level, settings.log_format)
         self.is_stopping = False
@@ -102,10 +103,7 @@ class Gateway:
             return await self._get_model(route, inbound, stamp)
         if route.kind is Kind.MANAGEMENT:
             return await self._manage(request, route, inbound, stamp)
-        if route.kind is Kind.READINESS:
-            return await self._readiness(stamp)
-        stamp.seen(self._policy.floor)
-        return answers.json_answer(stamp, "I'm alive!" if route.kind is Kind.LIVELINESS else _ABOUT)
+        return await self._about.answer(route.kind, stamp, is_stopping=self.is_stopping)
 
     async def _infer(
         self, request: web.BaseRequest, route: Route, inbound: Inbound, stamp: Stamp
@@ -273,19 +271,6 @@ class Gateway:
             raise too_large(limit)
         body = await self._read_bytes(request, inbound, limit)
         return await self._management.forward(request.method, route, inbound, body, stamp)
-
-    async def _readiness(self, stamp: Stamp) -> Whole:
-        """Ready when a policy replica answers and this process is not on its way out."""
-        if self.is_stopping:
-            return answers.json_answer(stamp, {"status": "stopping"}, status=503)
-        try:
-            stamp.revision = await self._policy.ping()
-        except PolicyUnavailable:
-            body = {"status": "unhealthy", "db": "unknown", "policy": "unavailable"}
-            return answers.json_answer(stamp, body, 503, headers=(("retry-after", "1"),))
-        # `db` is what LiteLLM's clients look at; here the data that serves requests is policy's.
-        body = {"status": "healthy", "db": "connected", "policy": "connected"}
-        return answers.json_answer(stamp, body)
 
 
 def _dialect(route: Route, inbound: Inbound) -> Dialect:

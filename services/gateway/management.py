@@ -28,6 +28,8 @@ _OK = 200
 _SERVER_ERROR = 500
 _RETRY = (("retry-after", "1"),)
 
+_DESCRIBE_S = 5.0
+
 
 class Management:
     """The way to keys."""
@@ -58,15 +60,8 @@ class Management:
             ) as answer:
                 content = await answer.read()
         except (aiohttp.ClientError, OSError) as error:
-            log.warning("keys_unreachable", problem=type(error).__name__)
-            what = "The management API cannot be reached"
-            done = "." if method == "GET" else "; a write may or may not have been done."
-            raise Rejected(
-                503,
-                what + done,
-                kind="management_unavailable",
-                headers=_RETRY,
-            ) from None
+            done = "" if method == "GET" else "; a write may or may not have been done"
+            raise _unreachable(error, done) from None
         headers = [
             (name.lower(), value)
             for name, value in answer.headers.items()
@@ -88,6 +83,17 @@ class Management:
             raise Rejected(503, message, kind="management_unavailable", headers=_RETRY)
         return answer.status == _OK
 
+    async def describe(self) -> bytes:
+        """What keys says of its API, as OpenAPI. Raises Rejected (503)."""
+        limit = aiohttp.ClientTimeout(total=_DESCRIBE_S)
+        try:
+            async with self._session.get(
+                self._keys_url + "/openapi.json", timeout=limit, raise_for_status=True
+            ) as answer:
+                return await answer.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unreachable(error) from None
+
     def _headers(self, inbound: Inbound, stamp: Stamp) -> list[tuple[str, str]]:
         """One spelling of the caller's key, and the few others that mean something to keys."""
         headers = [
@@ -100,3 +106,13 @@ class Management:
                 headers.append((name, value))
         headers += [pair for pair in inbound.forwarded if pair[0] == _ONCE]
         return headers
+
+
+def _unreachable(error: Exception, then: str = "") -> Rejected:
+    log.warning("keys_unreachable", problem=type(error).__name__)
+    return Rejected(
+        503,
+        f"The management API cannot be reached{then}.",
+        kind="management_unavailable",
+        headers=_RETRY,
+    )

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     LIVELINESS = "liveliness"
     READINESS = "readiness"
     ROOT = "root"
+    OPENAPI = "openapi"
+    DOCS = "docs"
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -129,6 +131,8 @@ def _get(kind: Kind, path: str) -> Route:
 def _fixed() -> dict[str, Route]:
     table = {
         "/": _get(Kind.ROOT, "/"),
+        "/openapi.json": _get(Kind.OPENAPI, "/openapi.json"),
+        "/docs": _get(Kind.DOCS, "/docs"),
         "/health/liveliness": _get(Kind.LIVELINESS, "/health/liveliness"),
         "/health/liveness": _get(Kind.LIVELINESS, "/health/liveliness"),
         "/health/readiness": _get(Kind.READINESS, "/health/readiness"),
@@ -145,6 +149,16 @@ FIXED = _fixed()
 
 _BY_SEGMENTS = {tuple(path[1:].split("/")): route for path, route in FIXED.items()}
 _BELOW_MODEL = {tuple(name.split("/")): _inference(name) for name in _DEPLOYMENT}
+
+
+def served() -> Iterator[tuple[str, Route]]:
+    """Every path of the public port but the management API's; `{model}` stands for a name."""
+    yield from FIXED.items()
+    for prefix in _MODEL_PREFIXES:
+        for below, route in _BELOW_MODEL.items():
+            yield "/" + "/".join((*prefix, "{model}", *below)), route
+    for prefix in _MODEL_ID_PREFIXES:
+        yield "/" + "/".join((*prefix, "{model_id}")), _get(Kind.MODEL, "/v1/models/{model_id}")
 
 
 def resolve(method: str, target: str) -> Route:

@@ -136,11 +136,19 @@ def settings(**changes):
 
 @asynccontextmanager
 async def running(
-    *, header_limit_s=0.5, policy=None, extra=lambda *_ports: (), patience=None, **changes
+    *,
+    header_limit_s=0.5,
+    policy=None,
+    extra=lambda *_ports: (),
+    patience=None,
+    keys_url=None,
+    master_key=MASTER_KEY,
+    **changes,
 ):
     """A world to talk to; `changes` are settings.
 
-    `extra` makes upstreams of the ports; `patience` are the limits of discovery.
+    `extra` makes upstreams of the ports; `patience` are the limits of discovery; `keys_url` is
+    where a real keys is instead of a recorder.
     """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -152,7 +160,7 @@ async def running(
         policy = policy or TablePolicy()
         world = World(policy, openai, claude, keys)
         keys_session = await enter(keys_session_for(chosen))
-        keys_url = f"http://127.0.0.1:{keys.port}"
+        keys_url = keys_url or f"http://127.0.0.1:{keys.port}"
         declared = upstreams(openai, claude, dead_port, extra)
         world.stored = StoredUpstreams(declared, keys_session, keys_url, None, {})
         pools = stack.enter_context(upstream_pools(chosen))
@@ -168,7 +176,7 @@ async def running(
         )
         gateway = Gateway(
             policy,
-            Admission(policy, Secret(MASTER_KEY)),
+            Admission(policy, Secret(master_key)),
             relay,
             Management(keys_session, keys_url, policy),
             chosen,

@@ -1,0 +1,1 @@
+"""schemathesis over `/openapi.json`, on a world with records its calls can be about."""
