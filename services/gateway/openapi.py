@@ -11,7 +11,7 @@ from services.gateway.routes import Kind, Route, served
 Schema = dict[str, Any]
 
 INFERENCE_STATUSES = (400, 401, 403, 404, 408, 413, 415, 502, 503, 504)
-"""What a model request may be answered with when no upstream's answer is passed on."""
+"""What a model request may be refused with; an upstream's answer may have them too."""
 LISTING_STATUSES = (400, 401, 403, 404, 503)
 """What a question about models may be refused with."""
 
@@ -181,8 +181,8 @@ def _inference(path: str, route: Route) -> Schema:
         "requestBody": {"required": True, "content": {media: {"schema": body}}},
         "responses": {
             "200": {"description": "The upstream's answer.", "content": answers},
-            **_refusals(INFERENCE_STATUSES, refusal),
-            "default": {"description": "What else the upstream answered, as it did."},
+            **{f"{status}": _refused(status, refusal) for status in INFERENCE_STATUSES},
+            "default": {"description": "What else the upstream answered."},
         },
     }
 
@@ -215,6 +215,13 @@ def _about(route: Route) -> Schema:
 
 def _refusals(statuses: tuple[int, ...], *kinds: type[msgspec.Struct]) -> Schema:
     return {f"{status}": _json(HTTPStatus(status).phrase, *kinds) for status in statuses}
+
+
+def _refused(status: int, kind: type[msgspec.Struct]) -> Schema:
+    """A refusal of the gateway's, unless it is the upstream's: that is passed on as it came."""
+    upstreams = {"description": "What the upstream answered."}
+    content = {_JSON: {"schema": {"anyOf": [_ref(kind), upstreams]}}, "*/*": {}}
+    return {"description": HTTPStatus(status).phrase, "content": content}
 
 
 def _json(description: str, *kinds: type[msgspec.Struct]) -> Schema:

@@ -6,12 +6,14 @@ LEAD = "sk-of-an-internal-user-who-leads"
 SPARE = 6
 """Records that are made to be deleted, of each kind."""
 
-PARAMS = {"model": "openai/x", "api_key": "sk-upstream", "api_base": "http://127.0.0.1:9/v1"}
 
+async def sow(call, upstream):
+    """Make the records by `call(method, path, body)`; the values that name them.
 
-async def sow(call):
-    """Make the records by `call(method, path, body)`; what `known` reads."""
+    `upstream` is the address of the models that are made.
+    """
     post = "POST"
+    params = {"model": "openai/x", "api_key": "sk-upstream", "api_base": upstream}
     for user in ("lead", "carol", "dave"):
         body = {"user_id": user, "user_role": "internal_user", "auto_create_key": False}
         await call(post, "/user/new", body)
@@ -25,20 +27,21 @@ async def sow(call):
         ("sk-of-nobody-at-all", {}),
     ):
         await call(post, "/key/generate", {"key": key, **place})
-    await _model(call, "stored")
+    await _model(call, "stored", params)
     await call(post, "/access_group/new", {"access_group": "made", "model_names": ["stored"]})
     kept = await call(post, "/v1/access_group", {"access_group_name": "kept"})
-    spare = await _spares(call)
-    return {"anywhere": _anywhere(kept["access_group_id"]), "in": _in(spare)}
+    unified = await _spares(call, params)
+    anywhere = _anywhere(kept["access_group_id"])
+    return {"anywhere": {**anywhere, "litellm_params": [params]}, "in": _in(unified, params)}
 
 
-async def _model(call, name):
-    body = {"model_name": name, "litellm_params": PARAMS, "model_info": {"id": f"id-of-{name}"}}
+async def _model(call, name, params):
+    body = {"model_name": name, "litellm_params": params, "model_info": {"id": f"id-of-{name}"}}
     await call("POST", "/model/new", body)
 
 
-async def _spares(call):
-    """Records to be deleted, and digests and ids to do it by."""
+async def _spares(call, params):
+    """Records to be deleted; the ids of the unified groups among them."""
     unified = []
     for n in range(SPARE):
         for use in ("delete", "regenerate", "rename"):
@@ -49,12 +52,12 @@ async def _spares(call):
         await call("POST", "/user/new", {"user_id": f"user-{n}", "auto_create_key": False})
         member = {"role": "user", "user_id": f"member-{n}"}
         await call("POST", "/team/member_add", {"team_id": "led", "member": member})
-        await _model(call, f"spare-{n}")
+        await _model(call, f"spare-{n}", params)
         group = {"access_group": f"group-{n}", "model_names": ["stored"]}
         await call("POST", "/access_group/new", group)
         made = await call("POST", "/v1/access_group", {"access_group_name": f"unified-{n}"})
         unified.append(made["access_group_id"])
-    return {"unified": unified}
+    return unified
 
 
 def _anywhere(unified):
@@ -87,7 +90,6 @@ def _anywhere(unified):
         "member": [{"role": "user", "user_id": "dave"}, [{"role": "user", "user_id": "carol"}]],
         "members": [[{"role": "user", "user_id": "dave"}]],
         "team_member_permissions": [["/key/info", "/key/generate"], []],
-        "litellm_params": [PARAMS],
         "model_info": [{"id": "id-of-stored"}],
         "model": ["gpt-4"],
         "wait": ["1", "0"],
@@ -95,7 +97,7 @@ def _anywhere(unified):
     }
 
 
-def _in(spare):
+def _in(unified, params):
     """By call and field, the values a call must have to be carried out."""
     n = range(SPARE)
     keys = {"team_id": ["led"], "user_id": [None]}
@@ -103,7 +105,7 @@ def _in(spare):
     key = {"key": ["sk-of-lead-number-1", "sk-in-led-number-1"]}
     member = {"team_id": ["led"], "user_id": ["carol"]}
     team = {"team_id": ["led"]}
-    model = {"model_name": ["made"], "litellm_params": [PARAMS], "model_info": [{}]}
+    model = {"model_name": ["made"], "litellm_params": [params], "model_info": [{}]}
     return {
         "POST /key/generate": {"key": [None], **own},
         "POST /key/service-account/generate": {"key": [None], **keys},
@@ -157,7 +159,7 @@ def _in(spare):
             "access_group": [f"group-{i}" for i in n],
         },
         "POST /v1/access_group": {"access_group_name": ["new-1", "new-2"]},
-        "DELETE /v1/access_group/{access_group_id}": {"access_group_id": spare["unified"]},
+        "DELETE /v1/access_group/{access_group_id}": {"access_group_id": unified},
         "POST /model/new": model,
         "POST /model/update": {"model_info": [{"id": "id-of-stored"}]},
         "POST /model/delete": {"id": [f"id-of-spare-{i}" for i in n]},
