@@ -1,11 +1,13 @@
 """The public port described as OpenAPI 3.1: what keys says of management, and the rest."""
 
 import re
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Literal
 
 import msgspec
 
+from services.gateway.list_query import ListQuery
 from services.gateway.routes import Kind, Route, served
 
 Schema = dict[str, Any]
@@ -161,6 +163,8 @@ def _call(path: str, route: Route) -> Schema:
     }
     if route.kind is Kind.INFERENCE:
         return {**operation, **_inference(path, route)}
+    if route.kind is Kind.MODELS:
+        operation["parameters"] = list(_list_parameters())
     if route.kind in (Kind.MODELS, Kind.MODEL):
         return {**operation, "responses": _listing(route)}
     return {**operation, "security": [], "responses": _about(route)}
@@ -185,6 +189,14 @@ def _inference(path: str, route: Route) -> Schema:
             "default": {"description": "What else the upstream answered."},
         },
     }
+
+
+def _list_parameters() -> Iterator[Schema]:
+    """The query of the model list, from the Struct that reads it."""
+    (_,), components = msgspec.json.schema_components([ListQuery])
+    for name, schema in components[ListQuery.__name__]["properties"].items():
+        text = {"type": "string"}  # a query has no null
+        yield {"name": name, "in": "query", "schema": text if "anyOf" in schema else schema}
 
 
 def _listing(route: Route) -> Schema:
