@@ -7,16 +7,28 @@ from base64 import b64encode
 from contextlib import asynccontextmanager
 
 import aiohttp
+import msgspec
 
 from services.gateway import about
 from services.gateway.routes import served
 from services.keys.endpoints import READS, WRITES
+from shared.decisions import Listing, More
 from tests.fuzz import seeds
 from tests.fuzz.run import run
 from tests.service import gateway_world
 from tests.service.keys_world import MASTER, keys_world
 
 CALLS = {call.call for call in (*WRITES, *READS)}
+
+
+class TablePolicy(gateway_world.TablePolicy):
+    """Says what a list's options ask for too."""
+
+    async def ask(self, ask):
+        answer = await super().ask(ask)
+        if isinstance(answer, Listing) and ask.options is not None:
+            return msgspec.structs.replace(answer, more=More())
+        return answer
 
 
 @asynccontextmanager
@@ -31,7 +43,8 @@ async def public():
 
         known = await seeds.sow(call, "http://127.0.0.1:9/v1")
         url = str(keys.client.make_url("")).rstrip("/")
-        async with gateway_world.running(keys_url=url, master_key=MASTER) as world:
+        policy = TablePolicy()
+        async with gateway_world.running(policy=policy, keys_url=url, master_key=MASTER) as world:
             world.seeds = known
             world.keys_client = keys.client
             yield world
