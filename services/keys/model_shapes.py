@@ -115,6 +115,13 @@ class AccessGroups(Shape, frozen=True, kw_only=True):
     access_groups: list[AccessGroup]
 
 
+class Named(Shape, frozen=True, kw_only=True):
+    """Something by its id, and the name it goes by."""
+
+    id: str
+    name: str | None
+
+
 class UnifiedGroup(Shape, frozen=True, kw_only=True):
     """A unified group. Times are ISO 8601 in UTC."""
 
@@ -124,8 +131,12 @@ class UnifiedGroup(Shape, frozen=True, kw_only=True):
     access_model_names: list[str]
     access_mcp_server_ids: list[str]
     access_agent_ids: list[str]
+    access_mcp_servers: list[Named]
+    access_agents: list[Named]
     assigned_team_ids: list[str]
     assigned_key_ids: list[str]
+    assigned_teams: list[Named]
+    assigned_keys: list[Named]
     created_at: str
     created_by: str
     updated_at: str

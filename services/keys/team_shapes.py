@@ -83,14 +83,26 @@ class MembersAdded(Team, frozen=True, kw_only=True):
     warnings: list[str]
 
 
+class EditAccess(Shape, frozen=True, kw_only=True):
+    """LiteLLM's word for what the caller may change of a team itself."""
+
+    kind: str
+
+
+class TeamSeen(Team, frozen=True, kw_only=True):
+    """A team, with what its groups let it call and what the caller may change."""
+
+    access_group_models: list[str]
+    caller_edit_access: EditAccess
+
+
 class TeamInfo(Shape, frozen=True, kw_only=True):
-    """A team with its keys, its members, and what its groups let it call."""
+    """A team with its keys and its members."""
 
     team_id: str
-    team_info: Team
+    team_info: TeamSeen
     keys: list[Key]
     team_memberships: list[TeamMember]
-    access_group_models: list[str]
 
 
 class TeamListed(Team, frozen=True, kw_only=True):

@@ -8,10 +8,11 @@ from services.keys.team_shapes import Team
 
 
 class User(UserFacts, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A user, without their keys and teams. Times are ISO 8601 in UTC."""
+    """A user with the ids of their teams, without their keys. Times are ISO 8601 in UTC."""
 
     user_id: str
     models: list[str]
+    teams: list[str]
     created_at: str
     updated_at: str
     budget_reset_at: None
@@ -20,7 +21,6 @@ class User(UserFacts, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class UserMade(User, frozen=True, kw_only=True):
     """A new user without a key."""
 
-    teams: list[str]
     key: None
     warnings: list[str]
 
@@ -59,12 +59,6 @@ class UserInfo(Shape, frozen=True, kw_only=True):
     user_info: User | None
     keys: list[Key]
     teams: list[Team]
-
-
-class UserWithTeams(User, frozen=True, kw_only=True):
-    """A user and the ids of their teams."""
-
-    teams: list[str]
 
 
 class UserListed(User, frozen=True, kw_only=True):
