@@ -216,10 +216,11 @@ class ChangeStream:
                 raise
         return ack.seq
 
-    async def create(self) -> None:
+    async def create(self, first_seq: int = 1) -> None:
         """Make the stream, or give one of an earlier version what it lacks.
 
         One message a subject; none is deleted by its number. Direct reads serve whole batches.
+        A stream made here begins at `first_seq`.
         """
         info = await self._info()
         with _known(self.name):
@@ -231,6 +232,7 @@ class ChangeStream:
                     deny_delete=True,
                     allow_direct=True,
                     num_replicas=self._replicas,
+                    first_seq=first_seq,
                 )
             elif not info.config.allow_direct:
                 info.config.allow_direct = True

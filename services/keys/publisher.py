@@ -159,7 +159,7 @@ class Publisher:
         """Read where the stream stands; make it anew when it lost something."""
         last_seq = await self._stream.last_sequence()
         if last_seq is None or not self._was_prepared:
-            await self._stream.create()
+            await self._stream.create(self._keeper.new_beginning())
             self._was_prepared = True
         if await self._keeper.look(last_seq or 0):
             await self._compare_last()

@@ -9,9 +9,11 @@ import pytest
 
 from services.gateway.policy_client import PolicyUnavailable
 from services.keys import members, schemas
+from services.keys.epochs import EpochKeeper
 from services.keys.errors import Unavailable
 from shared import bus, subjects
 from shared.decisions import Allow, Deny
+from shared.replication import decode_epoch
 from shared.service import boottime
 from tests.parts import until
 from tests.service.delivery_world import (
@@ -258,3 +260,25 @@ async def test_a_dead_replicas_record_goes_but_one_written_since_stays(world, mo
     await until(one_left, "the dead one's record to go")
     assert len(barrier.members.known()) == 1
     assert alive.responder.is_open
+
+
+async def test_what_is_still_written_of_a_lost_streams_epoch_never_passes_for_the_new_ones(world):
+    client = await world.connect("keys")
+    stream = bus.ChangeStream(client)
+
+    async def begun(name):
+        keeper = EpochKeeper(
+            stream, lease_s=1.0, margin_s=0.1, boottime=boottime, new_id=lambda: name
+        )
+        await stream.create(keeper.new_beginning())
+        await keeper.begin(await stream.last_sequence(), 2, 1, 1)
+        return keeper
+
+    slow = await begun("slow")
+    await client.jetstream().delete_stream(subjects.STREAM)
+    quick = await begun("quick")
+    with pytest.raises(bus.Superseded):
+        await slow.advance(2, None, 1)
+    _, record = await stream.last(subjects.EPOCH)
+    assert decode_epoch(record) == quick.epoch
+    assert not quick.epoch.complete

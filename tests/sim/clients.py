@@ -217,7 +217,7 @@ class JetStream:
         def make() -> None:
             if name not in server.streams:
                 server.world.say("server", "made stream", name)
-                server.streams[name] = Stream(config["subjects"][0])
+                server.streams[name] = Stream(config["subjects"][0], config["first_seq"])
 
         await self._ask(make)
 

@@ -37,9 +37,9 @@ def matches(pattern: str, subject: str) -> bool:
 class Stream:
     """One incarnation of the stream: the last message of each subject."""
 
-    def __init__(self, subject_space: str) -> None:
+    def __init__(self, subject_space: str, first_seq: int) -> None:
         self.subject_space = subject_space
-        self.last_seq = 0
+        self.last_seq = first_seq - 1
         self.messages: dict[str, tuple[int, bytes]] = {}
 
     def last(self, pattern: str) -> tuple[int, bytes] | None:
