@@ -75,11 +75,14 @@ def _find_planted(jobs: int, limit: int) -> int:
 
 
 def first_broken(bug: str, limit: int) -> tuple[int, str] | None:
-    """The first seed below `limit` that finds this planted bug, and how."""
+    """The first seed below `limit` in which this planted bug breaks a promise, and which.
+
+    That it crashes is no finding: then the bug is badly planted, and the promises are not tried.
+    """
     for seed in range(limit):
-        violation = run(seed, site=PLANTED[bug]).violation
-        if violation is not None:
-            return seed, violation
+        outcome = run(seed, site=PLANTED[bug])
+        if outcome.violation is not None and not outcome.is_crash:
+            return seed, outcome.violation
     return None
 
 

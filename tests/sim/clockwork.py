@@ -23,6 +23,8 @@ class World:
         self.rng = random.Random(seed)
         self.now = 0.0
         self.violation: str | None = None
+        self.is_crash = False
+        """Whether what was recorded is no broken promise but an exception out of the code."""
         self.is_over = False
         self.trace: list[str] | None = [] if tracing else None
         self.pause_chance = 0.0
@@ -41,6 +43,12 @@ class World:
         if self.violation is None and not self.is_over:
             self.violation = f"at {self.now:.4f}: {why}"
             self.say("VIOLATION", why)
+
+    def crash(self, why: str) -> None:
+        """Record that something raised what nothing caught; the run ends there too."""
+        if self.violation is None and not self.is_over:
+            self.is_crash = True
+            self.fail(why)
 
     def at(self, when: float, callback: Callable[..., None], *args: Any) -> None:
         heapq.heappush(self._events, (max(when, self.now), next(self._numbers), callback, args))
@@ -65,7 +73,7 @@ class World:
             if when > self.now:
                 self.now, spins = when, 0
             elif spins > _CALLBACKS_AT_ONE_INSTANT:
-                self.fail("time stands still: something spins without waiting")
+                self.crash("time stands still: something spins without waiting")
             callback(*args)
 
     def maybe_pause(self, process: "Process") -> None:
@@ -190,7 +198,7 @@ class Process:
         try:
             await work
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not happen
-            self.world.fail(f"{self.name}: {what} ended with {error!r}")
+            self.world.crash(f"{self.name}: {what} ended with {error!r}")
 
     def kill(self) -> None:
         """End at once: nothing it does from here on reaches the world."""
@@ -262,4 +270,4 @@ class Loop(asyncio.AbstractEventLoop):
         return asyncio.Task(coro, loop=self, name=name, context=context)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        self._process.world.fail(f"{self._process.name}: {context}")
+        self._process.world.crash(f"{self._process.name}: {context}")

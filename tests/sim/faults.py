@@ -14,6 +14,7 @@ FAULTS = (
     "crash",
     "leave",
     "wipe",
+    "wipe_while_away",
     "jetstream",
     "losing",
     "store",
@@ -112,6 +113,29 @@ class Faults:
         for fault in (self._cut_all, self._freeze, self._cut, self._freeze_soon, self._crash):
             if self.rng.random() < 0.25:  # troubles seldom come alone
                 fault()
+
+    def _wipe_while_away(self) -> None:
+        """A replica misses changes for longer than its lease, and comes back to a lost stream.
+
+        What it can read of that then depends on how far keys, on a slow link, has filled it.
+        """
+        lease_s = self.site.lease_s
+        away_s = lease_s * self.rng.uniform(1.2, 2.5)
+        policy = self.rng.choice(self.policies)
+        if self.rng.random() < 0.5:
+            policy.freeze(away_s)
+        else:
+            policy.links[0].cut(away_s)
+        self.world.after(away_s - self.rng.uniform(0.0, 0.4 * lease_s), self._lose_stream_slowly)
+
+    def _lose_stream_slowly(self) -> None:
+        for keys in self.keys:
+            keys.links[0].latency_s = self.rng.choice((0.001, 0.05, 0.2, 0.5))
+            self.world.after(self._length(), self._speed_up, keys.links[0])
+        self.site.server.wipe()
+
+    def _speed_up(self, link) -> None:
+        link.latency_s = 0.001
 
     def _jetstream(self) -> None:
         self.site.server.stall(self._length())

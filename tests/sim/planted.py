@@ -65,9 +65,14 @@ class ImpatientBarrier(Barrier):
 
 class _HalfLease:
     def __init__(self, publisher) -> None:
+        self._publisher = publisher
         self.published = publisher.published
         epoch = publisher.epoch
         self.epoch = epoch and msgspec.structs.replace(epoch, lease_s=epoch.lease_s / 2, margin_s=0)
+
+    @property
+    def published_rev(self) -> int:
+        return self._publisher.published_rev
 
 
 class UnsettledBarrier(Barrier):

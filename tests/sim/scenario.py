@@ -16,10 +16,11 @@ _PEACE_S = 40.0
 
 
 class Outcome(NamedTuple):
-    """What a run showed. `violation` is None when every promise held."""
+    """What a run showed. `violation` is None when every promise held, and nothing crashed."""
 
     seed: int
     violation: str | None
+    is_crash: bool
     trace: list[str]
     answers: int
     acknowledged: int
@@ -78,6 +79,7 @@ class Scenario(Faults):
         outcome = Outcome(
             self.seed,
             self.world.violation,
+            self.world.is_crash,
             self.world.trace or [],
             self.site.facts.answers,
             len(self.site.facts.acknowledged),
