@@ -10,9 +10,8 @@ import aiohttp
 import pytest
 
 from tests.chaos.campaign import Campaign, table
-from tests.chaos.cluster import KEYS, bearer, cluster
+from tests.chaos.cluster import bearer, cluster
 from tests.chaos.nemeses import NEMESES
-from tests.parts import until
 
 BRIEFLY = (
     "kill the database",
@@ -58,30 +57,14 @@ METRICS = {
 
 
 @pytest.mark.timeout(120)
-async def test_revoked_streams_end_and_the_data_plane_outlives_keys_and_the_database(tmp_path):
+async def test_revoked_streams_end_and_the_metrics_to_watch_are_there(tmp_path):
     async with cluster(tmp_path) as up:
         await streams_end_when_revoked(up)
-        made = await up.call("/key/generate", {"models": ["gpt-4"]})
-        key = made.body["key"]
         for part, names in METRICS.items():
             async with up.session.get(up.internal(part) + "/metrics") as answer:
                 lines = (await answer.text()).splitlines()
             for name in names:
                 assert any(line.startswith(name + " ") for line in lines), (part, name)
-        for name in (*KEYS, "mongo"):
-            await up.servers[name].kill()
-        for name in ("policy0", "policy1"):
-            await up.servers[name].kill()
-        await up.servers["policy0"].start()
-        await up.servers["policy2"].terminate()
-
-        async def serves():
-            return (await up.chat(key, "gateway1")).status == 200
-
-        await until(serves, "a replica that started without them", 30)
-        refused = await up.call("/key/generate", {})
-        assert refused.status == 503
-        assert refused.body["error"]["message"]
 
 
 async def streams_end_when_revoked(up):
