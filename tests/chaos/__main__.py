@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos.campaign import Campaign, save, sequence, table
+from tests.chaos.campaign import Campaign, fallen_short, save, sequence, table
 from tests.chaos.checker import check
 from tests.chaos.nemeses import NEMESES
 
@@ -32,8 +32,11 @@ async def torture(folder, args):
         say(f"INTERRUPTED {text}")
     for violation in report.violations:
         say(f"VIOLATION {violation.kind}: {violation.detail}")
+    short = fallen_short(report, args.only, args.rounds or 0)
+    for text in short:
+        say(f"FELL SHORT {text}")
     say(f"{len(report.violations)} violations, {len(report.interruptions)} interruptions")
-    return 1 if report.violations or report.interruptions else 0
+    return 1 if report.violations or report.interruptions or short else 0
 
 
 async def broken(folder, args):
@@ -58,7 +61,12 @@ def served_after_revocation(history):
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1500, help="no new nemesis after these")
-    parser.add_argument("--rounds", type=int, default=None, help="how often each nemesis")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=None,
+        help="each nemesis so often; it fails if the time was too short",
+    )
     parser.add_argument("--only", action="append", help="nemeses whose name has this in it")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--workers", type=int, default=4)

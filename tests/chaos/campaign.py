@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.chaos.checker import check
@@ -147,9 +148,24 @@ def interruptions(report):
     return found
 
 
+def chosen_of(only):
+    """The nemeses whose name has one of these words in it; all, when there are none."""
+    return [n for n in NEMESES if not only or any(word in n.name for word in only)]
+
+
+def fallen_short(report, only, rounds):
+    """Which nemeses were not let loose as often as was asked."""
+    had = Counter(each.nemesis.name for each in report.rounds if each.ready < float("inf"))
+    return [
+        f"{nemesis.name}: {had[nemesis.name]} of {rounds} rounds"
+        for nemesis in chosen_of(only)
+        if had[nemesis.name] < rounds
+    ]
+
+
 def sequence(seed, only=None, rounds=None):
     """Nemeses in a random order, every one as often as the others."""
-    chosen = [n for n in NEMESES if not only or any(word in n.name for word in only)]
+    chosen = chosen_of(only)
     shuffler = random.Random(seed)
     count = 0
     while chosen and (rounds is None or count < rounds):
@@ -172,4 +188,4 @@ def table(report):
     return "\n".join(lines)
 
 
-__all__ = ["GATEWAYS", "Campaign", "interruptions", "save", "sequence", "table"]
+__all__ = ["GATEWAYS", "Campaign", "fallen_short", "interruptions", "save", "sequence", "table"]

@@ -1,10 +1,11 @@
 """Judges a history: was anyone served who could not be, refused who had to be served, or lost?
 
-Every management call sets registers (`k1.blocked`, `t2.models`), each of which has one writer that
-calls one at a time. At the time of a use, a register may hold what the last call set that was in
-force before the use began, or what any later call may have set before the use ended. A call of
-unknown outcome may still come true at any later time. A use is a violation when no combination of
-what its registers may hold explains it; so nothing is reported that could have been right.
+Every management call sets registers (`k1.blocked`, `t2.models`, `g3.models`), each of which has one
+writer that calls one at a time. At the time of a use, a register may hold what the last call set
+that was in force before the use began, or what any later call may have set before the use ended. A
+call of unknown outcome may still come true at any later time. A use is a violation when no
+combination of what its registers may hold explains it; so nothing is reported that could have been
+right.
 """
 
 import bisect
@@ -85,14 +86,27 @@ def may_be_allowed(registers, use):
     def of(name, default=None):
         return registers.possible(name, begun, ended, default)
 
+    def covers(entries):
+        """What the answer of a key's list may be: it names models, or groups of them."""
+        if not entries or use.model in entries:
+            return {True}
+        held = (of(f"{entry}.models", default=()) for entry in entries)
+        return {any(use.model in models for models in each) for each in itertools.product(*held)}
+
     found = set()
     key = use.key
-    for exists, blocked, team in itertools.product(
-        of(f"{key}.exists", default=False), of(f"{key}.blocked"), of(f"{key}.team")
+    for exists, blocked, team, entries in itertools.product(
+        of(f"{key}.exists", default=False),
+        of(f"{key}.blocked"),
+        of(f"{key}.team"),
+        of(f"{key}.models", default=()),
     ):
-        if not exists or blocked:
+        covered = covers(entries)
+        if not exists or blocked or False in covered:
             found.add(False)
-        elif team is None:
+        if not exists or blocked or True not in covered:
+            continue
+        if team is None:
             found.add(True)
         else:
             for team_blocked, models in itertools.product(
@@ -124,7 +138,9 @@ def check(history):
 
 
 def _explain(kind, registers, use):
-    names = [f"{use.key}.exists", f"{use.key}.blocked", f"{use.key}.team"]
+    names = [f"{use.key}.exists", f"{use.key}.blocked", f"{use.key}.team", f"{use.key}.models"]
+    for write in registers.writes_of(names[3]):
+        names += [f"{entry}.models" for entry in write.effects[names[3]]]
     for write in registers.writes_of(names[2]):
         team = write.effects[names[2]]
         names += [f"{team}.blocked", f"{team}.models"] if team else []

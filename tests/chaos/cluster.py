@@ -21,8 +21,11 @@ model_list:
       model: openai/up-0
       api_base: os.environ/GRANTGATE_DEMO_UPSTREAM
       api_key: k0
-    model_info:
-      access_groups: [beta-models]
+  - model_name: gpt-4o
+    litellm_params:
+      model: openai/up-0
+      api_base: os.environ/GRANTGATE_DEMO_UPSTREAM
+      api_key: k0
 """
 KEYS = ("keys0", "keys1")
 POLICIES = ("policy0", "policy1", "policy2")
@@ -133,7 +136,7 @@ class Cluster:
     async def call(self, path, body, key=MASTER_KEY, gateway="gateway0", method="POST"):
         """The answer to one call."""
         url = self.urls[gateway] + path
-        sent = {"json": body} if method == "POST" else {"params": body}
+        sent = {"params": body} if method == "GET" else {"json": body}
         try:
             async with self.session.request(method, url, headers=bearer(key), **sent) as answer:
                 revision = answer.headers.get("x-grantgate-revision")

@@ -241,6 +241,7 @@ def _catalogue():
         Nemesis(
             "block keys' loop", tell(services["keys"], signal.SIGWINCH), 3.2, keeps_serving=True
         ),
+        Nemesis("block a gateway's loop", tell(services["gateway"], signal.SIGWINCH), 3.2),
         Nemesis("clocks an hour ahead", tell(everything, signal.SIGUSR1, signal.SIGUSR2), 2.0),
         Nemesis("clocks an hour back", tell(everything, signal.SIGUSR2, signal.SIGUSR1), 2.0),
         Nemesis("slow links to nats", network("-nats", _slow), 2.0),
@@ -254,6 +255,10 @@ def _catalogue():
         Nemesis("cut keys off the database", network("keys0-mongo", _cut), long, True),
         Nemesis("cut a gateway off nats", network("gateway0-nats", _cut), long),
         Nemesis("cut a gateway off keys", network("gateway1-keys", _cut), 1.5, keeps_serving=True),
+        Nemesis("cut a gateway off the provider", network("gateway0-demo", _cut), 1.5),
+        Nemesis("half-open to the provider", network("gateway1-demo", _half_open), 1.5),
+        Nemesis("slow links to the provider", network("-demo", _slow), 1.5),
+        Nemesis("reset every link to the provider", network("-demo", _reset), 0.5),
         Nemesis("reset every link to nats", network("-nats", _reset), 1.0),
         Nemesis("reset every link to the database", network("-mongo", _reset), 1.0, True),
         Nemesis("wipe the stream's store", wipe_store, 2 * LEASE_S),

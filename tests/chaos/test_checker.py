@@ -66,6 +66,19 @@ RIGHT = {
         use(6, 7, 401),
     ),
 }
+BY_GROUP = write("create", {**CREATE.effects, "k.models": ("g",)}, 3, 4)
+GROUP = write("group", {"g.models": ("m", "n")}, 1, 2)
+EMPTIED = write("group edit", {"g.models": ("n",)}, 5, 6)
+RIGHT |= {
+    "served by a group": (GROUP, BY_GROUP, use(4.1, 4.2, 200)),
+    "either while its group is edited": (
+        GROUP,
+        BY_GROUP,
+        EMPTIED,
+        use(5.1, 5.2, 200),
+        use(5.1, 5.2, 403),
+    ),
+}
 SERVED, REFUSED = "served after a revocation", "refused in spite of a grant"
 WRONG = {
     "served after a block returned": (
@@ -124,6 +137,8 @@ WRONG = {
         write("models", {"t.models": ("other",)}, 5, 6),
         use(7, 8, 200),
     ),
+    "served by a group that lost the model": (SERVED, GROUP, BY_GROUP, EMPTIED, use(7, 8, 200)),
+    "refused in spite of its group": (REFUSED, GROUP, BY_GROUP, use(4.1, 4.2, 403)),
     "refused after the create returned": (REFUSED, CREATE, use(1.1, 1.2, 401)),
     "refused after the unblock returned": (
         REFUSED,

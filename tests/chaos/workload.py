@@ -1,4 +1,4 @@
-"""Workers that create, use, block, unblock, move and delete keys, and edit their teams."""
+"""Workers that create, use, block, unblock, move and delete keys, and edit teams and groups."""
 
 import asyncio
 import random
@@ -8,12 +8,13 @@ from tests.chaos.cluster import GATEWAYS
 
 MODEL = "gpt-4"
 WITH, WITHOUT = (MODEL, "gpt-4o"), ("gpt-4o",)
+_CHANGES = ("block", "unblock", "block", "unblock", "move", "move", "team", "group", "group")
 _PAUSE_S = 0.02
 _AFTER_FAILURE_S = 0.1
 
 
 class Worker:
-    """The one writer of its keys and teams, with a companion that uses them all the time.
+    """The one writer of its keys, teams and groups, with a companion that uses keys all the time.
 
     What had an unknown outcome is given up: it may come true at any time, so it proves nothing.
     """
@@ -26,6 +27,7 @@ class Worker:
         self._made = 0
         self.teams = set()
         """Those whose every change is known, none in doubt."""
+        self.groups = set()
         self.keys = {}
         """Secret of every key that was ever made, by its name."""
         self._in_use = None
@@ -46,10 +48,14 @@ class Worker:
         while len(self.teams) < 2:
             if not await self._make_team():
                 return False
+        if not self.groups and not await self._make_group():
+            return False
         name = self._next("k")
         team = self._random.choice([None, *sorted(self.teams)])
-        body = {"models": [MODEL], **({"team_id": team} if team else {})}
+        entries = (self._random.choice((MODEL, *self.groups)),)
+        body = {"models": list(entries), **({"team_id": team} if team else {})}
         effects = {f"{name}.exists": True, f"{name}.blocked": False, f"{name}.team": team}
+        effects[f"{name}.models"] = entries
         entry, answer = await self._write("create", effects, "/key/generate", body)
         if entry.outcome not in ("ok", "pending"):
             return False
@@ -74,9 +80,30 @@ class Worker:
             return True
         return False
 
+    async def _make_group(self):
+        name = self._next("g")
+        body = {"access_group": name, "model_names": list(WITH)}
+        done = await self._known("group", {f"{name}.models": WITH}, "/access_group/new", body)
+        if done:
+            self.groups.add(name)
+        return done
+
+    async def _edit_group(self):
+        """Give the group the model, or take it away."""
+        (group,) = self.groups
+        models = self._random.choice((WITH, WITHOUT))
+        body, path = {"model_names": list(models)}, f"/access_group/{group}/update"
+        effects = {f"{group}.models": models}
+        done = await self._known("group edit", effects, path, body, method="PUT")
+        if not done:
+            self.groups.discard(group)
+        return done
+
     async def _change(self, key):
-        """One change of the key or one of the teams; False when it may not have happened."""
-        kind = self._random.choice(("block", "unblock", "block", "unblock", "move", "move", "team"))
+        """One change of the key, a team or the group; False when it may not have happened."""
+        kind = self._random.choice(_CHANGES)
+        if kind == "group":
+            return await self._edit_group()
         secret = self.keys[key]
         if kind in ("block", "unblock"):
             effects = {f"{key}.blocked": kind == "block"}
@@ -106,13 +133,13 @@ class Worker:
         effects = {f"{key}.exists": False}
         return await self._known("delete", effects, "/key/delete", {"keys": [secret]})
 
-    async def _known(self, what, effects, path, body):
-        entry, _ = await self._write(what, effects, path, body)
+    async def _known(self, what, effects, path, body, method="POST"):
+        entry, _ = await self._write(what, effects, path, body, method)
         return entry.outcome in ("ok", "pending")
 
-    async def _write(self, what, effects, path, body):
+    async def _write(self, what, effects, path, body, method="POST"):
         gateway = self._random.choice(GATEWAYS)
-        calling = self._cluster.call(path, body, gateway=gateway)
+        calling = self._cluster.call(path, body, gateway=gateway, method=method)
         return await self._history.write(what, effects, gateway, calling)
 
     async def _use(self, key):
@@ -156,6 +183,7 @@ async def look_at_everything(cluster, history, workers):
                 info = answer.body["info"]
                 team = info["team_id"]
                 found = {f"{name}.exists": True, f"{name}.blocked": bool(info["blocked"])}
+                found[f"{name}.models"] = tuple(info["models"])
                 history.look({**found, f"{name}.team": team})
             else:
                 history.undocumented.append(f"key/info in the end: {answer}")
@@ -170,7 +198,15 @@ async def look_at_everything(cluster, history, workers):
         found = {f"{name}.blocked": bool(info["blocked"]), f"{name}.models": tuple(info["models"])}
         history.look(found)
 
+    async def look_at_group(name):
+        answer = await cluster.call(f"/access_group/{name}/info", {}, method="GET")
+        if answer.status != 200:
+            history.undocumented.append(f"access_group/info in the end: {answer}")
+            return
+        history.look({f"{name}.models": tuple(answer.body["model_names"])})
+
     await asyncio.gather(
         *(look(worker, name) for worker in workers for name in worker.keys),
+        *(look_at_group(name) for worker in workers for name in worker.groups),
         *(look_at_team(name) for worker in workers for name in worker.teams),
     )
