@@ -102,12 +102,12 @@ class Server:
             await self.terminate()
 
 
-def nats_server(folder):
+def nats_server(folder, conf=NATS_CONF):
     port = free_port()
     command = [
         str(BIN / "nats-server"),
         "-c",
-        str(NATS_CONF),
+        str(conf),
         "--addr",
         "127.0.0.1",
         "--port",

@@ -16,29 +16,36 @@ OUTAGE_S = float(os.environ.get("GRANTGATE_TEST_OUTAGE_S", "4"))
 
 
 async def outage(up, key):
-    """Without keys and the database: one policy starts, and then answers alone."""
+    """Without keys and the database every policy is replaced; for a moment a new one is alone."""
     gone = (*KEYS, "mongo")
     await asyncio.gather(*(up.servers[name].kill() for name in gone))
     over = time.monotonic() + OUTAGE_S
     first, *others = POLICIES
     await up.servers[first].terminate()
-    began = time.monotonic()
-    await up.servers[first].start()
-
-    async def is_ready():
-        return await up.get(up.internal(first) + "/readyz") == 200
-
-    await until(is_ready, "a policy that started without them", 30)
-    ready_s = time.monotonic() - began
+    ready_s = await started_and_ready(up, first)
     await asyncio.gather(*(up.servers[name].terminate() for name in others))
     refused = await up.call("/key/block", {"key": key})
     assert refused.status == 503
     assert refused.body["error"]["message"]
+    assert (await up.chat(key)).status == 200
+    await started_and_ready(up, *others)
     await asyncio.sleep(max(0.0, over - time.monotonic()))
-    await up.servers["mongo"].start()
-    await asyncio.gather(*(up.servers[name].start() for name in (*KEYS, *others)))
+    for name in ("mongo", *KEYS):
+        await up.servers[name].start()
     await until(up.ready, "everything", 60)
     return ready_s
+
+
+async def started_and_ready(up, *policies):
+    """Start these; the seconds until they are ready."""
+    began = time.monotonic()
+    await asyncio.gather(*(up.servers[name].start() for name in policies))
+
+    async def are_ready():
+        return all([await up.get(up.internal(name) + "/readyz") == 200 for name in policies])
+
+    await until(are_ready, "policies that started without them", 30)
+    return time.monotonic() - began
 
 
 @pytest.mark.timeout(120 + 2 * OUTAGE_S)

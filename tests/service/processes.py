@@ -5,16 +5,27 @@ import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
+from nats.aio.client import Client
 
+from services.dev.bundled import NATS_CONF
 from tests import parts
 from tests.parts import until
 
 MASTER_KEY = "sk-master-of-the-process-tests"
+WATCHER = "watcher-of-the-tests"
 LEASE_S, MARGIN_S = 1.5, 0.3
 MODEL = """\
   - model_name: {name}
     litellm_params: {{model: openai/up, api_base: 'http://127.0.0.1:1/v1', api_key: k}}
 """
+
+
+def watched_conf(folder):
+    """The product's configuration of NATS, with a user more for who watches the stream."""
+    conf = folder / "nats.conf"
+    users = f"users = [ {{user: {WATCHER}, password: {WATCHER}}}"
+    conf.write_text(NATS_CONF.read_text().replace("users = [", users))
+    return conf
 
 
 def config(*names):
@@ -27,7 +38,7 @@ class Site:
     def __init__(self, folder, session):
         self.folder = folder
         self.session = session
-        self.nats = parts.nats_server(folder)
+        self.nats = parts.nats_server(folder, watched_conf(folder))
         self.mongo = parts.mongo_server(folder)
         self.keys = [self.service("keys", number) for number in range(2)]
         self.policies = [self.service("policy", number) for number in range(2)]
@@ -62,6 +73,16 @@ class Site:
             return True
 
         await until(all_ready, "every process", 60)
+
+    @asynccontextmanager
+    async def watcher(self):
+        """A connection to NATS that may do anything."""
+        client = Client()
+        await client.connect(f"nats://127.0.0.1:{self.nats.port}", user=WATCHER, password=WATCHER)
+        try:
+            yield client
+        finally:
+            await client.close()
 
     async def settled(self):
         async def is_settled():
@@ -110,7 +131,7 @@ async def site(folder):
     """Everything up, ready and settled; everything stopped in the end."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20))
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
         )
         made = Site(folder, session)
         for server in (made.nats, made.mongo, *made.keys, *made.policies):

@@ -6,10 +6,17 @@ import re
 import signal
 
 import pytest
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from shared import bus, subjects
+from shared.changes import decode_change
+from shared.replication import decode_member
 from tests.parts import until
 from tests.service import processes
 from tests.service.processes import LEASE_S, MARGIN_S, config
+
+WRITES = 400
+FROM_NOW_ON = ConsumerConfig(deliver_policy=DeliverPolicy.NEW, ack_policy=AckPolicy.NONE)
 
 
 @pytest.fixture
@@ -32,16 +39,43 @@ async def same_everywhere(site):
     return await until(agree, "agreement")
 
 
+async def tables_of(stream):
+    """The revision and chain of each policy's table, from its record on the stream."""
+    records = [await stream.last(s) for s in await stream.subjects_under(subjects.MEMBERS)]
+    return [(member.rev, member.chain.hex()) for member in (decode_member(r[1]) for r in records)]
+
+
 async def test_concurrent_writes_of_two_replicas_make_one_log_and_every_answer_holds(site):
     began = await same_everywhere(site)
-    made = await asyncio.gather(
-        *(site.call("/key/generate", {"models": ["gpt-4"]}, n % 2) for n in range(200))
-    )
+    stored = []
 
-    assert {status for status, _, _ in made} == {200}
-    revisions = sorted(int(headers["x-grantgate-revision"]) for _, _, headers in made)
-    assert revisions == list(range(began + 1, began + 201))
-    assert await same_everywhere(site) == began + 200
+    async def take(message):
+        stored.append(decode_change(message.data).rev)
+
+    async with site.watcher() as client:
+        # What the stream has stored, in its order: not what was only sent to it.
+        await client.jetstream().subscribe(
+            subjects.CHANGES, stream=subjects.STREAM, cb=take, config=FROM_NOW_ON
+        )
+        made = await asyncio.gather(
+            *(site.call("/key/generate", {"models": ["gpt-4"]}, n % 2) for n in range(WRITES))
+        )
+
+        # 202 where a replica's turn to publish took longer than a write waits for it.
+        assert {status for status, _, _ in made} <= {200, 202}
+        revisions = sorted(int(headers["x-grantgate-revision"]) for _, _, headers in made)
+        assert revisions == list(range(began + 1, began + WRITES + 1))
+        assert await same_everywhere(site) == began + WRITES
+        await until(lambda: stored[-1:] == revisions[-1:], "the stream's last message")
+        assert stored == revisions
+
+        stream = bus.ChangeStream(client)
+        table = (began + WRITES, (await site.propagation())["chain"])
+
+        async def are_equal():
+            return await tables_of(stream) == [table, table]
+
+        await until(are_equal, "both tables to be the log's, by their chain")
     keys = [body["key"] for _, body, _ in made]
 
     async def revoke_and_ask(number, key):
