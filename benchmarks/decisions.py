@@ -38,6 +38,7 @@ from shared.decisions import Question, decode_asks, encode_answers, encode_asks
 
 _TEAMS = 10_000
 _QUESTIONS = 100_000
+_CHANGES = 20_000
 _ROUNDS = 7
 _ROUTE = "/v1/chat/completions"
 _BATCHES = (1, 16)
@@ -49,6 +50,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     keys: int
     bytes_a_key: float
     applied_per_second: float
+    changes_per_second: float
+    """Changes of one key each, as management makes them."""
+    change_bytes: float
     us: dict[str, float]
 
 
@@ -56,12 +60,12 @@ def _digest(number: int) -> bytes:
     return hashlib.sha256(number.to_bytes(8, "big")).digest()
 
 
-def _messages(mutations: Iterator[Mutation]) -> Iterator[bytes]:
+def _messages(mutations: Iterator[Mutation], per_change: int = PER_CHANGE) -> Iterator[bytes]:
     """The mutations as the encoded changes that a policy replica hears."""
     chain = GENESIS
     rest_hash = hash_rest(b"")
     for rev in itertools.count(1):
-        decision = encode_mutations(tuple(itertools.islice(mutations, PER_CHANGE)))
+        decision = encode_mutations(tuple(itertools.islice(mutations, per_change)))
         if decision == encode_mutations(()):
             return
         chain = link(chain, rev, decision, rest_hash)
@@ -81,6 +85,18 @@ def _build(keys: int) -> tuple[GrantTable, float]:
         table.apply(decode_change(message))
         spent += time.thread_time() - began
     return table, spent
+
+
+def _fold_singly() -> tuple[float, float]:
+    """Changes of one key each that a table folds in a second, and their bytes."""
+    messages = list(_messages(grants(map(_digest, range(_CHANGES)), 1), 1))
+    rates = []
+    for _ in range(_ROUNDS):
+        table, began = GrantTable(), time.thread_time()
+        for message in messages:
+            table.apply(decode_change(message))
+        rates.append(len(messages) / (time.thread_time() - began))
+    return max(rates), sum(map(len, messages)) / len(messages)
 
 
 def _time_us(run: Callable[[Sequence[Question]], None], questions: Sequence[Question]) -> float:
@@ -128,8 +144,11 @@ def _measure(keys: int) -> Figures:
                 encode_answers([answer(table, each, now) for each in decode_asks(message)])
 
         us[f"message of {size}"] = _time_us(serve, allowed)
+    changes_per_second, change_bytes = _fold_singly()
     return Figures(
         keys=keys,
+        changes_per_second=changes_per_second,
+        change_bytes=change_bytes,
         bytes_a_key=grown * 1024 * 1024 / keys,
         applied_per_second=keys / spent,
         us=us,
@@ -153,14 +172,16 @@ def main() -> int:
         return 0
     found = [_in_fresh_process(keys) for keys in (100_000, *((1_000_000,) * options.million))]
     shown = Table(title=f"Decisions in process, {_TEAMS:,} teams; µs a decision")
-    for column in ("keys", "bytes a key", "applied/s", *found[0].us, "allowed decisions/s"):
+    heads = ("keys", "bytes a key", "applied/s", "changes/s", "bytes a change")
+    for column in (*heads, *found[0].us, "allowed decisions/s"):
         shown.add_column(column, justify="right")
     for each in found:
         figures = [f"{value:.2f}" for value in each.us.values()]
         per_second = f"{1e6 / each.us['allowed']:,.0f}"
         head = (f"{each.keys:,}", f"{each.bytes_a_key:.0f}", f"{each.applied_per_second:,.0f}")
+        head += (f"{each.changes_per_second:,.0f}", f"{each.change_bytes:.0f}")
         shown.add_row(*head, *figures, per_second)
-    Console(width=130).print(shown)
+    Console(width=150).print(shown)
     return 0
 
 

@@ -12,7 +12,11 @@ from services.gateway.routes import Kind, resolve
 from services.keys.endpoints import READS, WRITES
 from shared.settings import Settings
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+METRIC = re.compile(
+    r"(Counter|Gauge|Histogram|CounterMetricFamily|HistogramMetricFamily)\(\s*\"(\w+)\""
+)
 
 
 def test_every_setting_is_documented_with_its_default():
@@ -21,6 +25,16 @@ def test_every_setting_is_documented_with_its_default():
     for name in Settings.__struct_fields__:
         default = getattr(settings, name)
         assert rows.get(name) == ("" if default is None else f"`{default}`"), name
+
+
+def test_every_metric_is_documented():
+    documented = (ROOT / "docs" / "metrics.md").read_text()
+    sources = [*ROOT.glob("services/**/*.py"), *ROOT.glob("shared/*.py")]
+    found = {match for path in sources for match in METRIC.findall(path.read_text())}
+    assert len(found) > 20
+    for kind, name in found:
+        written = name + "_total" if kind.startswith("Counter") else name
+        assert re.search(rf"^\| `{written}[`{{]", documented, re.MULTILINE), written
 
 
 def test_every_provider_is_named():
