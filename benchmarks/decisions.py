@@ -96,6 +96,7 @@ def _fold_singly() -> tuple[float, float]:
         for message in messages:
             table.apply(decode_change(message))
         rates.append(len(messages) / (time.thread_time() - began))
+        assert table.rev == len(messages)
     return max(rates), sum(map(len, messages)) / len(messages)
 
 

@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.chaos.campaign import Report, Round, fallen_short
 from tests.chaos.checker import check
 from tests.chaos.history import History, Look, Use, Write
+from tests.chaos.nemeses import NEMESES
 
 OK, PENDING, NO, UNKNOWN = 200, 202, 404, None
 
@@ -184,3 +186,13 @@ def test_an_answer_that_is_not_documented_is_reported():
     history = History()
     history.undocumented.append("chat: 500 {}")
     assert [violation.kind for violation in check(history)] == ["undocumented answer"]
+
+
+def test_a_nemesis_that_had_too_few_rounds_is_named():
+    once, never = NEMESES[:2]
+    report = Report(1, History(), rounds=[Round(once, 0, 1, 2), Round(never, 3)])
+    asked = [once.name, never.name]
+
+    assert fallen_short(report, [once.name], 1) == []
+    assert f"{never.name}: 0 of 1 rounds" in fallen_short(report, asked, 1)
+    assert len(fallen_short(report, None, 2)) == len(NEMESES)

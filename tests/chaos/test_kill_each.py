@@ -32,6 +32,8 @@ async def test_no_revocation_is_undone_and_no_change_lost_while_parts_die(
     sys.stderr.write(table(report) + "\n")
     assert report.violations == []
     assert len(report.history.uses) > 200
+    done = {write.what for write in report.history.writes if write.outcome == "ok"}
+    assert done >= {"create", "block", "unblock", "move", "models", "group edit"}
 
 
 METRICS = {
