@@ -25,7 +25,13 @@ Kind = Literal["key", "team", "model", "user", "group"]
 
 
 class KeyGrant(
-    msgspec.Struct, frozen=True, kw_only=True, tag="key", tag_field="kind", omit_defaults=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="key",
+    tag_field="kind",
+    omit_defaults=True,
+    gc=False,
 ):
     """What a decision needs of a key. `id` is the secret's SHA-256; `expires_at` epoch seconds.
 
@@ -56,7 +62,13 @@ class RetiredKey(msgspec.Struct, frozen=True, kw_only=True, tag="retired", tag_f
 
 
 class TeamGrant(
-    msgspec.Struct, frozen=True, kw_only=True, tag="team", tag_field="kind", omit_defaults=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="team",
+    tag_field="kind",
+    omit_defaults=True,
+    gc=False,
 ):
     """What a decision needs of a team. `member_models`: the lists of members who have one."""
 

@@ -68,7 +68,7 @@ class Declaring:
         if self._is_due:
             await self._declare()
         if not self._is_open:
-            state.index.prepare()
+            state.index.build()
             self._is_open = True
         refusal = self._journal.refusal
         self._readiness.set("log", refusal is None, refusal or "")

@@ -1,231 +1,237 @@
-"""Finding keys by what they have in common, without looking at every key.
+"""Finding keys by what they have in common, and in order, without looking at every key.
 
-Half a million keys are held; a list of them by owner, team or text must not visit them all.
+Half a million keys are held. Each has a slot; sets of slots and orders of slots are kept up with
+each change, at a cost that does not grow with the number of keys.
 """
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate
+from array import array
+from collections.abc import Callable, Collection, Hashable, Iterable
+from math import inf
+from typing import Any, Literal
 
+from services.keys.key_order import Order
+from services.keys.key_search import Aliases
 from services.keys.records import KeyRecord
+from services.keys.sharing import Shared
+from services.keys.slot_sets import Holders, SlotSet, slot_set
+from shared.catalogue import Catalogue
 
-Digests = dict[bytes, None]
-"""A set that keeps the order of insertion."""
-
-_LISTS = 8
-"""Long lists that are remembered."""
-
-_TEXTS = 256
-"""Pieces the aliases are kept in for a search of parts: a change rewrites one of them."""
-
-
-def _field(name: str) -> Callable[[KeyRecord], Iterable[str]]:
-    def values(record: KeyRecord) -> Iterable[str]:
-        value = getattr(record.details, name)
-        return () if value is None else (value,)
-
-    return values
+Field = Literal[
+    "team_id",
+    "user_id",
+    "access_group_id",
+    "organization_id",
+    "project_id",
+    "agent_id",
+    "created_by",
+    "models",
+    "blocked",
+]
 
 
-EQUAL: dict[str, Callable[[KeyRecord], Iterable[str]]] = {
-    "team_id": lambda record: () if record.grant.team_id is None else (record.grant.team_id,),
-    "user_id": lambda record: () if record.grant.user_id is None else (record.grant.user_id,),
-    "access_group_id": lambda record: record.grant.groups,
-    "organization_id": _field("organization_id"),
-    "project_id": _field("project_id"),
-    "agent_id": _field("agent_id"),
-    "created_by": _field("created_by"),
+def _one(value: Hashable) -> tuple[Hashable, ...]:
+    return () if value is None else (value,)
+
+
+EQUAL: dict[Field, Callable[[KeyRecord], Iterable[Hashable]]] = {
+    "team_id": lambda record: _one(record.grant.team_id),
+    "user_id": lambda record: _one(record.grant.user_id),
+    "access_group_id": lambda record: frozenset(record.grant.groups),
+    "organization_id": lambda record: _one(record.details.organization_id),
+    "project_id": lambda record: _one(record.details.project_id),
+    "agent_id": lambda record: _one(record.details.agent_id),
+    "created_by": lambda record: (record.details.created_by,),
+    "models": lambda record: (record.grant.models,),
+    "blocked": lambda record: (True,) if record.grant.blocked else (),
 }
-"""What keys can be asked for by, with the values a key has of it."""
+"""What keys can be asked for by, with the values a key has of it, none of them twice."""
 
-ORDERS: dict[str, Callable[[KeyRecord], object]] = {
+
+def _number(value: float | None) -> float:
+    return -inf if value is None else value
+
+
+ORDERS: dict[str, Callable[[KeyRecord], Any]] = {
     "created_at": lambda record: record.details.created_at,
     "updated_at": lambda record: record.details.updated_at,
     "spend": lambda record: record.details.spend,
-    "max_budget": lambda record: record.details.max_budget,
-    "key_alias": lambda record: record.details.key_alias,
+    "max_budget": lambda record: _number(record.details.max_budget),
+    "key_alias": lambda record: record.details.key_alias or "",
     "token": lambda record: record.grant.id,
-    "expires": lambda record: record.grant.expires_at,
+    "expires": lambda record: _number(record.grant.expires_at),
 }
 """What keys can be ordered by; those without a value come first."""
 
-
-class _Order:
-    """Every key's digest, ordered by one value."""
-
-    def __init__(self, value: Callable[[KeyRecord], object], keys: Iterable[KeyRecord]) -> None:
-        self._value = value
-        self.entries: list[tuple[bool, object, bytes]] = sorted(map(self.entry, keys))
-
-    def entry(self, record: KeyRecord) -> tuple[bool, object, bytes]:
-        value = self._value(record)
-        return (False, 0, record.grant.id) if value is None else (True, value, record.grant.id)
-
-    def add(self, record: KeyRecord) -> None:
-        entry = self.entry(record)
-        # New keys mostly come last, which costs no search.
-        if not self.entries or self.entries[-1] < entry:
-            self.entries.append(entry)
-        else:
-            insort(self.entries, entry)
-
-    def discard(self, record: KeyRecord) -> None:
-        entry = self.entry(record)
-        at = bisect_left(self.entries, entry)
-        if at < len(self.entries) and self.entries[at] == entry:
-            del self.entries[at]
-
-
-class _Text:
-    """Some aliases as one text, which is searched at once."""
-
-    def __init__(self) -> None:
-        self.aliases: dict[bytes, str] = {}
-        self._text: str | None = None
-        self._starts: list[int] = []
-        self._digests: list[bytes] = []
-
-    def write(self, digest: bytes, alias: str | None) -> None:
-        self._text = None
-        if alias is None:
-            self.aliases.pop(digest, None)
-        else:
-            self.aliases[digest] = alias
-
-    def search(self, part: str) -> Iterator[bytes]:
-        if self._text is None:
-            self._text = "\n".join(self.aliases.values())
-            self._digests = list(self.aliases)
-            lengths = (len(alias) + 1 for alias in self.aliases.values())
-            self._starts = list(accumulate(lengths, initial=0))
-        at = self._text.find(part)
-        while at >= 0:
-            line = bisect_right(self._starts, at) - 1
-            if line >= len(self._digests):
-                return
-            yield self._digests[line]
-            at = self._text.find(part, self._starts[line + 1])
+_DEAD = 1024
+"""Slots of keys that are gone are given up when they are more than this, and than the others."""
 
 
 class KeyIndex:
-    """The keys by each of `EQUAL`, by alias, in each of `ORDERS`, and by parts of aliases."""
+    """The keys by each of `EQUAL`, in each of `ORDERS`, by alias and by parts of aliases.
+
+    Nothing is built before the first question: a log is read at the speed of a dictionary.
+    """
 
     def __init__(self) -> None:
         """Begin with no keys."""
         self.records: dict[bytes, KeyRecord] = {}
         """Every key by its digest, in the order they were made. Changed by `put` and `discard`."""
-        self._equal: dict[str, dict[str, Digests]] = {name: {} for name in EQUAL}
-        self._alias: dict[str, bytes] = {}
-        self._blocked: Digests = {}
-        self._orders: dict[str, _Order] = {}
-        self._texts: list[_Text] = []
-        self._found: dict[bytes, list[bytes]] = {}
+        self._shared = Shared()
+        self._is_built = False
+        self._held: list[KeyRecord | None] = []
+        self._live = bytearray()
+        self._holders: dict[Field, Holders] = {}
+        self._orders: dict[str, Order] = {}
+        self._aliases = Aliases(())
+        self._known: tuple[Catalogue | None, dict[str, bool]] = (None, {})
 
     def put(self, record: KeyRecord) -> None:
         """Take a key's new state in."""
+        self._shared.share(record)
         digest = record.grant.id
         old = self.records.get(digest)
-        if old is not None:
-            self._leave(old)
+        if not self._is_built:
+            self.records[digest] = record
+            return
+        slot = len(self._held) if old is None else self._slot(digest)
+        moving = [
+            self._orders[name]
+            for name, value in ORDERS.items()
+            if old is None or value(old) != value(record)
+        ]
+        if old is None:
+            self._held.append(record)
+            self._live.append(1)
+        else:
+            for order in moving:
+                order.discard(slot)
+            self._held[slot] = record
         self.records[digest] = record
+        for order in moving:
+            order.add(slot)
+        self._aliases.put(slot, record.details.key_alias or "")
         for name, values in EQUAL.items():
-            for value in values(record):
-                self._equal[name].setdefault(value, {})[digest] = None
-        alias = record.details.key_alias
-        if alias is not None:
-            self._alias[alias] = digest
-            if self._texts:
-                self._texts[_text_of(digest)].write(digest, alias)
-        if record.grant.blocked:
-            self._blocked[digest] = None
-        for order in self._orders.values():
-            order.add(record)
+            had = frozenset[Hashable]() if old is None else frozenset(values(old))
+            has = frozenset(values(record))
+            for value in had - has:
+                self._holders[name].discard(value, slot)
+            for value in has - had:
+                self._holders[name].add(value, slot)
 
     def discard(self, digest: bytes) -> None:
         """Forget a key."""
-        record = self.records.pop(digest, None)
-        if record is not None:
-            self._leave(record)
+        record = self.records.get(digest)
+        if record is None:
+            return
+        if self._is_built:
+            slot = self._slot(digest)
+            for order in self._orders.values():
+                order.discard(slot)
+            for name, values in EQUAL.items():
+                for value in values(record):
+                    self._holders[name].discard(value, slot)
+            self._aliases.put(slot, "")
+            self._held[slot] = None
+            self._live[slot] = 0
+        del self.records[digest]
+        # All is numbered anew once in so many changes that each pays for its part.
+        if len(self._held) > _DEAD + 2 * len(self.records):
+            self._is_built = False
 
-    def _leave(self, record: KeyRecord) -> None:
-        digest = record.grant.id
+    def build(self) -> None:
+        """Build what questions need, when that has not been done."""
+        if self._is_built:
+            return
+        records = list(self.records.values())
+        self._held = [*records]
+        self._live = bytearray(b"\1" * len(records))
+        self._holders = {name: Holders() for name in EQUAL}
         for name, values in EQUAL.items():
-            by_value = self._equal[name]
-            for value in values(record):
-                found = by_value.get(value)
-                if found is not None:
-                    found.pop(digest, None)
-                    if not found:
-                        del by_value[value]
-        alias = record.details.key_alias
-        if alias is not None:
-            self._alias.pop(alias, None)
-            if self._texts:
-                self._texts[_text_of(digest)].write(digest, None)
-        self._blocked.pop(digest, None)
-        for order in self._orders.values():
-            order.discard(record)
+            add = self._holders[name].add
+            for slot, record in enumerate(records):
+                for value in values(record):
+                    add(value, slot)
+        self._orders = {
+            name: Order(self._by_slot(value), range(len(records))) for name, value in ORDERS.items()
+        }
+        self._aliases = Aliases(record.details.key_alias or "" for record in records)
+        self._aliases.with_part("-")
+        self._is_built = True
 
-    def by_alias(self, alias: str) -> bytes | None:
-        """The key with this alias."""
-        return self._alias.get(alias)
+    def _by_slot(self, value: Callable[[KeyRecord], Any]) -> Callable[[int], Any]:
+        held = self._held
 
-    def with_value(self, name: str, value: str) -> Digests:
-        """The keys that have `value` of one of `EQUAL`, oldest holder first. Not to be changed."""
-        return self._equal[name].get(value, {})
+        def value_of(slot: int) -> Any:  # noqa: ANN401 - as many types as there are orders
+            return value(held[slot])  # type: ignore[arg-type]  # no order has a dead slot
 
-    def values(self, name: str) -> Iterable[str]:
-        """Every value of one of `EQUAL` that some key has."""
-        return self._equal[name].keys()
+        return value_of
+
+    def _slot(self, digest: bytes) -> int:
+        (slot,) = self._orders["token"].between(digest, digest)
+        return slot
 
     @property
-    def blocked(self) -> Digests:
-        """The blocked keys. Not to be changed."""
-        return self._blocked
+    def size(self) -> int:
+        """How many slots there are."""
+        self.build()
+        return len(self._held)
 
-    def expired(self, now: float) -> Iterator[bytes]:
-        """The keys that expired before `now` (epoch seconds) or right then."""
-        entries = self._order("expires").entries
-        begin = bisect_left(entries, (True, float("-inf"), b""))
-        end = bisect_left(entries, (True, now, b"\xff" * 33))
-        return (entry[2] for entry in entries[begin:end])
+    def record(self, slot: int) -> KeyRecord:
+        """The key in a slot of a set or an order."""
+        record = self._held[slot]
+        if record is None:
+            raise KeyError(slot)
+        return record
 
-    def ordered(self, name: str) -> list[tuple[bool, object, bytes]]:
-        """Every key in one of `ORDERS`, its digest last in each entry. Not to be changed."""
-        return self._order(name).entries
+    def having(self, name: Field, value: Hashable) -> SlotSet:
+        """The keys that have `value` of one of `EQUAL`. Not to be changed."""
+        return self._holders_of(name).of(value, self.size)
 
-    def once(self, what: bytes, find: Callable[[], list[bytes]]) -> list[bytes]:
-        """What `find` gives, remembered for a while: `what` names it and the revision it is of."""
-        found = self._found.get(what)
-        if found is None:
-            if len(self._found) >= _LISTS:
-                self._found.pop(next(iter(self._found)))
-            found = self._found[what] = find()
-        return found
+    def values(self, name: Field) -> Collection[Hashable]:
+        """Every value of one of `EQUAL` that some key has."""
+        return self._holders_of(name).values()
 
-    def with_part(self, part: str) -> Digests:
+    def _holders_of(self, name: Field) -> Holders:
+        self.build()
+        return self._holders[name]
+
+    def order(self, name: str) -> Order:
+        """Every key in one of `ORDERS`."""
+        self.build()
+        return self._orders[name]
+
+    def all(self) -> bytearray:
+        """Every key. Not to be changed."""
+        self.build()
+        return self._live
+
+    def with_alias(self, alias: str) -> SlotSet:
+        """The key with this alias."""
+        return array("I", self.order("key_alias").between(alias, alias) if alias else ())
+
+    def with_part(self, part: str) -> bytearray:
         """The keys whose alias has `part` in it."""
-        if not self._texts:
-            self._texts = [_Text() for _ in range(_TEXTS)]
-            for alias, digest in self._alias.items():
-                self._texts[_text_of(digest)].write(digest, alias)
-        if "\n" in part:
-            return {}
-        return {digest: None for text in self._texts for digest in text.search(part)}
+        self.build()
+        return self._aliases.with_part(part)
 
-    def prepare(self) -> None:
-        """Build now what is otherwise built when it is first asked for."""
-        for name in ("created_at", "expires", "token", "key_alias"):
-            self._order(name)
-        self.with_part("-")
+    def with_digest(self, low: bytes, high: bytes) -> SlotSet:
+        """The keys whose digest is from `low` to `high`."""
+        return slot_set(tuple(self.order("token").between(low, high)), self.size)
 
-    def _order(self, name: str) -> _Order:
-        """Sorted once, when it is first asked for; kept up from then on."""
-        found = self._orders.get(name)
-        if found is None:
-            found = self._orders[name] = _Order(ORDERS[name], self.records.values())
-        return found
+    def expired(self, now: float) -> SlotSet:
+        """The keys that expired before `now` (epoch seconds) or right then, blocked or not."""
+        slots = tuple(self.order("expires").between(-1.7e308, now))
+        return slot_set(slots, self.size)
 
-
-def _text_of(digest: bytes) -> int:
-    return digest[0] % _TEXTS
+    def dangling(self, catalogue: Catalogue, groups: Collection[str]) -> list[SlotSet]:
+        """Sets of the keys with an entry or a group that stands for nothing; they may overlap."""
+        if self._known[0] is not catalogue:
+            self._known = (catalogue, {})
+        known = self._known[1]
+        lists: Collection[Any] = self.values("models")
+        for entry in frozenset[str]().union(*lists).difference(known):
+            known[entry] = catalogue.knows(entry)
+        unknown = frozenset(entry for entry, is_known in known.items() if not is_known)
+        found = [self.having("models", each) for each in lists if not unknown.isdisjoint(each)]
+        gone = [group for group in self.values("access_group_id") if group not in groups]
+        return found + [self.having("access_group_id", group) for group in gone]

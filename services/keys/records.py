@@ -1,7 +1,8 @@
 """The records as keys holds them: what decides (the grant) beside what is only stored.
 
 Field names are LiteLLM's. Times are epoch seconds, money is US dollars, limits are per minute
-unless the name says otherwise.
+unless the name says otherwise. `gc=False`: nothing in a record refers back to it, and a collector
+that walks half a million of them stands in the way of answers.
 """
 
 from typing import Literal
@@ -15,7 +16,7 @@ KeyType = Literal["default", "llm_api", "management", "read_only"]
 UserRole = Literal["proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer"]
 
 
-class KeyFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class KeyFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Every documented field of a key that no decision needs, as it is shown."""
 
     key_name: str
@@ -63,7 +64,7 @@ class KeyFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     send_invite_email: bool | None = None
 
 
-class KeyDetails(KeyFacts, frozen=True, kw_only=True, omit_defaults=True):
+class KeyDetails(KeyFacts, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What of a key no decision needs. Nothing here is enforced.
 
     `blocked_is_set` tells a `blocked` of false from the null of a key nobody ever blocked.
@@ -74,7 +75,7 @@ class KeyDetails(KeyFacts, frozen=True, kw_only=True, omit_defaults=True):
     blocked_is_set: bool = False
 
 
-class Membership(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Membership(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is stored of one member of a team, besides their role and list."""
 
     max_budget_in_team: float | None = None
@@ -83,7 +84,7 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rpm_limit: int | None = None
 
 
-class TeamFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TeamFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Every documented field of a team that no decision needs, as it is shown."""
 
     created_by: str
@@ -117,7 +118,7 @@ class TeamFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     router_settings: dict[str, object] | None = None
 
 
-class TeamDetails(TeamFacts, frozen=True, kw_only=True, omit_defaults=True):
+class TeamDetails(TeamFacts, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What of a team no decision needs. Nothing here is enforced."""
 
     created_at: float
@@ -187,14 +188,14 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     updated_by: str | None = None
 
 
-class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, tag="key", tag_field="kind"):
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, tag="key", tag_field="kind", gc=False):
     """A whole key, but for its secret, which is nowhere."""
 
     grant: KeyGrant
     details: KeyDetails
 
 
-class TeamRecord(msgspec.Struct, frozen=True, kw_only=True, tag="team", tag_field="kind"):
+class TeamRecord(msgspec.Struct, frozen=True, kw_only=True, tag="team", tag_field="kind", gc=False):
     """A whole team."""
 
     grant: TeamGrant

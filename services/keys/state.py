@@ -1,12 +1,12 @@
 """The records as of one revision, in memory, with the indexes that validation needs."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import MappingProxyType
 
 import msgspec
 
-from services.keys.key_index import KeyIndex
+from services.keys.key_index import Field, KeyIndex
 from services.keys.records import (
     GroupRecord,
     KeyRecord,
@@ -15,6 +15,7 @@ from services.keys.records import (
     TeamRecord,
     UserRecord,
 )
+from services.keys.slot_sets import members
 from shared.catalogue import Catalogue, Deployment
 from shared.changes import GENESIS, RetiredKey, Tombstone
 
@@ -42,6 +43,7 @@ class State:
         self._retired: dict[bytes, RetiredKey] = {}
         self._retired_of: dict[bytes, dict[bytes, None]] = {}
         self._teams: dict[str, TeamRecord] = {}
+        self._led: dict[str | None, dict[str, None]] = {}
         self._users: dict[str, UserRecord] = {}
         self._groups: dict[str, GroupRecord] = {}
         self._models: dict[str, ModelRecord] = {}
@@ -59,16 +61,23 @@ class State:
 
     def key_by_alias(self, alias: str) -> KeyRecord | None:
         """The key with this alias; aliases are unique."""
-        digest = self.index.by_alias(alias)
-        return None if digest is None else self.keys[digest]
+        return next(map(self.index.record, self.index.with_alias(alias)), None)
 
     def keys_of_team(self, team_id: str) -> list[KeyRecord]:
-        """The team's keys, oldest membership first."""
-        return [self.keys[digest] for digest in self.index.with_value("team_id", team_id)]
+        """The team's keys, oldest first."""
+        return self.keys_with("team_id", team_id)
 
     def keys_of_user(self, user_id: str) -> list[KeyRecord]:
-        """The user's keys, with and without a team."""
-        return [self.keys[digest] for digest in self.index.with_value("user_id", user_id)]
+        """The user's keys, with and without a team, oldest first."""
+        return self.keys_with("user_id", user_id)
+
+    def keys_with(self, name: Field, value: str) -> list[KeyRecord]:
+        """The keys that have a value of a field, oldest first."""
+        return [self.index.record(slot) for slot in members(self.index.having(name, value))]
+
+    def led_by(self, user_id: str | None) -> Collection[str]:
+        """The teams a user is an admin of."""
+        return self._led.get(user_id, {}).keys()
 
     def retired_of(self, digest: bytes) -> list[RetiredKey]:
         """The old secrets that stand for this key."""
@@ -114,6 +123,7 @@ class State:
                 self._retired[write.id] = write
                 self._retired_of.setdefault(write.successor, {})[write.id] = None
             case TeamRecord():
+                self._lead(write.grant.id, write)
                 self._teams[write.grant.id] = write
             case UserRecord():
                 self._users[write.grant.id] = write
@@ -136,6 +146,7 @@ class State:
             case "key":
                 self._drop_key(gone.id)
             case "team":
+                self._lead(gone.id, None)
                 self._teams.pop(gone.id, None)
             case "user":
                 self._users.pop(gone.id, None)
@@ -145,6 +156,16 @@ class State:
                 self._models.pop(gone.id, None)
                 return self._deployments.pop(gone.id, None) is not None
         return False
+
+    def _lead(self, team_id: str, new: TeamRecord | None) -> None:
+        """Take in who leads a team, before its record becomes the new one."""
+        old = self._teams.get(team_id)
+        for user_id in _leaders(old) - _leaders(new):
+            self._led[user_id].pop(team_id)
+            if not self._led[user_id]:
+                del self._led[user_id]
+        for user_id in _leaders(new) - _leaders(old):
+            self._led.setdefault(user_id, {})[team_id] = None
 
     def _drop_key(self, digest: bytes) -> None:
         self.index.discard(digest)
@@ -157,3 +178,11 @@ class State:
             standing.pop(digest)
             if not standing:
                 del self._retired_of[old.successor]
+
+
+def _leaders(team: TeamRecord | None) -> frozenset[str | None]:
+    """The users whose role is admin; of one who is named twice the first role counts."""
+    roles: dict[str | None, str | None] = {}
+    for member in () if team is None else team.details.members_with_roles:
+        roles.setdefault(member["user_id"], member["role"])
+    return frozenset(user_id for user_id, role in roles.items() if role == "admin" and user_id)

@@ -168,7 +168,8 @@ def _assigned_keys(
             raise NotFound(msg, where)
         wanted[record.grant.id] = None
     changed = []
-    for digest in {**state.index.with_value("access_group_id", group_id), **wanted}:
+    had = dict.fromkeys(key.grant.id for key in state.keys_with("access_group_id", group_id))
+    for digest in {**had, **wanted}:
         key = state.keys[digest]
         groups = _moved(key.grant.groups, group_id, is_in=digest in wanted)
         if groups != key.grant.groups:
@@ -189,7 +190,7 @@ def _moved(groups: tuple[str, ...], group_id: str, *, is_in: bool) -> tuple[str,
 def _assigned(state: State, group_id: str) -> tuple[list[str], list[bytes]]:
     """The ids of the teams, and the digests of the keys, that have a group."""
     teams = [team_id for team_id, team in state.teams.items() if group_id in team.grant.groups]
-    return teams, list(state.index.with_value("access_group_id", group_id))
+    return teams, [key.grant.id for key in state.keys_with("access_group_id", group_id)]
 
 
 def _row(
