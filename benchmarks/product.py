@@ -90,8 +90,10 @@ def _planned(made: Plan, _: State) -> Plan:
     return made
 
 
-async def _fill(mongo_url: str, keys: Sequence[Secret]) -> None:
-    """Commit the keys as a few large changes, through the journal that keys itself uses."""
+async def fill(
+    mongo_url: str, records: Sequence[KeyRecord | TeamRecord], per_change: int = PER_CHANGE
+) -> None:
+    """Commit records as a few large changes, through the journal that keys itself uses."""
 
     async def never(_: int) -> Literal["enforced", "pending"]:
         return "pending"
@@ -99,9 +101,9 @@ async def _fill(mongo_url: str, keys: Sequence[Secret]) -> None:
     async with open_store(mongo_url, DATABASE) as store:
         await store.prepare()
         journal = Journal(store, clock=time.time, new_id=lambda: str(uuid.uuid4()), enforce=never)
-        records = tuple(_records(keys))
-        for start in range(0, len(records), PER_CHANGE):
-            made = Plan(writes=records[start : start + PER_CHANGE], answer={}, reason="bench")
+        for start in range(0, len(records), per_change):
+            writes = tuple(records[start : start + per_change])
+            made = Plan(writes=writes, answer={}, reason="bench")
             await journal.commit(partial(_planned, made), actor="b", request_id="b", wait=False)
         revision = journal.state.rev
     # Copying a hundred thousand keys into the collections for people takes minutes of processor
@@ -160,7 +162,7 @@ def product(
         for server_port in planned.listening[1:]:  # the first is the demo upstream's
             until_listening(server_port)
         if held:
-            asyncio.run(_fill(mongo_url, held))
+            asyncio.run(fill(mongo_url, tuple(_records(held))))
         # The gateway last: it is not to spend the seconds of a large fill asking in vain.
         for is_gateway in (False, True):
             start([c for c in planned.services if c.name.startswith("gateway") == is_gateway])

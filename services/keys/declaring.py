@@ -1,6 +1,7 @@
 """Opens the log, and keeps its declared catalogue that of the configuration."""
 
 import asyncio
+import gc
 from contextlib import suppress
 
 import structlog
@@ -69,6 +70,9 @@ class Declaring:
             await self._declare()
         if not self._is_open:
             state.index.build()
+            # What was read stays: a collection that walked all of it would hold up every answer.
+            gc.collect()
+            gc.freeze()
             self._is_open = True
         refusal = self._journal.refusal
         self._readiness.set("log", refusal is None, refusal or "")

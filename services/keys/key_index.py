@@ -6,7 +6,7 @@ each change, at a cost that does not grow with the number of keys.
 
 from array import array
 from collections.abc import Callable, Collection, Hashable, Iterable
-from math import inf
+from math import inf, nextafter
 from typing import Any, Literal
 
 from services.keys.key_order import Order
@@ -62,6 +62,9 @@ ORDERS: dict[str, Callable[[KeyRecord], Any]] = {
 }
 """What keys can be ordered by; those without a value come first."""
 
+_EVER = nextafter(-inf, 0)
+"""Before every expiry, and after those keys that have none."""
+
 _DEAD = 1024
 """Slots of keys that are gone are given up when they are more than this, and than the others."""
 
@@ -80,6 +83,8 @@ class KeyIndex:
         self._is_built = False
         self._held: list[KeyRecord | None] = []
         self._live = bytearray()
+        self._expired = bytearray()
+        self._expired_at = _EVER
         self._holders: dict[Field, Holders] = {}
         self._orders: dict[str, Order] = {}
         self._aliases = Aliases(())
@@ -102,11 +107,13 @@ class KeyIndex:
         if old is None:
             self._held.append(record)
             self._live.append(1)
+            self._expired.append(0)
         else:
             for order in moving:
                 order.discard(slot)
             self._held[slot] = record
         self.records[digest] = record
+        self._expired[slot] = _EVER < ORDERS["expires"](record) <= self._expired_at
         for order in moving:
             order.add(slot)
         self._aliases.put(slot, record.details.key_alias or "")
@@ -133,6 +140,7 @@ class KeyIndex:
             self._aliases.put(slot, "")
             self._held[slot] = None
             self._live[slot] = 0
+            self._expired[slot] = 0
         del self.records[digest]
         # All is numbered anew once in so many changes that each pays for its part.
         if len(self._held) > _DEAD + 2 * len(self.records):
@@ -145,6 +153,8 @@ class KeyIndex:
         records = list(self.records.values())
         self._held = [*records]
         self._live = bytearray(b"\1" * len(records))
+        self._expired = bytearray(len(records))
+        self._expired_at = _EVER
         self._holders = {name: Holders() for name in EQUAL}
         for name, values in EQUAL.items():
             add = self._holders[name].add
@@ -155,7 +165,6 @@ class KeyIndex:
             name: Order(self._by_slot(value), range(len(records))) for name, value in ORDERS.items()
         }
         self._aliases = Aliases(record.details.key_alias or "" for record in records)
-        self._aliases.with_part("-")
         self._is_built = True
 
     def _by_slot(self, value: Callable[[KeyRecord], Any]) -> Callable[[int], Any]:
@@ -218,10 +227,16 @@ class KeyIndex:
         """The keys whose digest is from `low` to `high`."""
         return slot_set(tuple(self.order("token").between(low, high)), self.size)
 
-    def expired(self, now: float) -> SlotSet:
-        """The keys that expired before `now` (epoch seconds) or right then, blocked or not."""
-        slots = tuple(self.order("expires").between(-1.7e308, now))
-        return slot_set(slots, self.size)
+    def expired(self, now: float) -> bytearray:
+        """The keys that expired before `now` (epoch seconds) or right then, blocked or not.
+
+        Not to be changed. From one moment to the next only the keys between them are looked at.
+        """
+        order, flags, before = self.order("expires"), self._expired, self._expired_at
+        for slot in order.between(min(before, now), max(before, now)):
+            flags[slot] = order.value(slot) <= now
+        self._expired_at = now
+        return flags
 
     def dangling(self, catalogue: Catalogue, groups: Collection[str]) -> list[SlotSet]:
         """Sets of the keys with an entry or a group that stands for nothing; they may overlap."""

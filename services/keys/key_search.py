@@ -1,11 +1,18 @@
-"""Aliases as they are searched for a part: by pieces of text first, then one by one."""
+"""Aliases as they are searched for a part: as pieces of text, by operations on whole pieces."""
 
 from collections.abc import Iterable
-from itertools import repeat
-from operator import contains
 
 _PIECE = 256
 """Aliases in one piece of text: a change has one written anew, at the next search."""
+
+_REMEMBERED = 8
+"""Searches whose result is kept up with each change: a list is asked for page by page."""
+
+_LINE = b"\n"
+_HIT = b"\x00"
+_OTHERS = bytes(byte for byte in range(256) if bytes((byte,)) not in (_LINE, _HIT))
+_SAFE = {ord("\n"): " ", 0: " "}
+_AS_FLAGS = bytes(byte == 1 for byte in range(256))
 
 
 class Aliases:
@@ -13,11 +20,13 @@ class Aliases:
 
     def __init__(self, aliases: Iterable[str]) -> None:
         """Begin with the alias of each slot, in order."""
-        self._aliases = list(aliases)
-        self._texts: list[str | None] = [None] * -(-len(self._aliases) // _PIECE)
+        self._aliases = list(map(_one_line, aliases))
+        self._texts: list[bytes | None] = [None] * -(-len(self._aliases) // _PIECE)
+        self._found: dict[str, bytearray] = {}
 
     def put(self, slot: int, alias: str) -> None:
         """Take a slot's alias in; a new slot is the next one."""
+        alias = _one_line(alias)
         if slot == len(self._aliases):
             self._aliases.append(alias)
         elif self._aliases[slot] == alias:
@@ -28,18 +37,45 @@ class Aliases:
         if number == len(self._texts):
             self._texts.append(None)
         self._texts[number] = None
+        for part, flags in self._found.items():
+            flags[slot : slot + 1] = bytes((bool(alias) and part in alias,))
 
     def with_part(self, part: str) -> bytearray:
-        """For each slot whether its alias has `part` in it; of an empty one, whether it has any."""
-        if not part:
-            return bytearray(map(bool, self._aliases))
-        found = bytearray()
-        for number, text in enumerate(self._texts):
-            aliases = self._aliases[number * _PIECE : (number + 1) * _PIECE]
-            whole = "\n".join(aliases) if text is None else text
-            self._texts[number] = whole
-            if part in whole:
-                found += bytes(map(contains, aliases, repeat(part)))
-            else:
-                found += bytes(len(aliases))
+        """For each slot whether its alias has `part` in it; of an empty one, whether it has any.
+
+        Not to be changed.
+        """
+        found = self._found.pop(part, None)
+        if found is None:
+            found = self._look(part) if part else bytearray(map(bool, self._aliases))
+            if len(self._found) >= _REMEMBERED:
+                self._found.pop(next(iter(self._found)))
+        self._found[part] = found
         return found
+
+    def _look(self, part: str) -> bytearray:
+        sought = part.encode("utf-8", "surrogatepass")
+        if _LINE in sought or _HIT in sought:
+            return bytearray(len(self._aliases))
+        mark = _HIT.ljust(len(sought), b"x")
+        flags = bytearray()
+        for number, kept in enumerate(self._texts):
+            text = self._text(number) if kept is None else kept
+            if sought not in text:
+                flags += bytes(min(_PIECE, len(self._aliases) - number * _PIECE))
+                continue
+            # What is left of each line is its end, and a hit for each time the part is in it;
+            # a line that begins with a hit becomes one character, and so does any other.
+            hits = text.replace(sought, mark).translate(None, _OTHERS)
+            flags += hits.replace(_LINE + _HIT, b"\x01").translate(_AS_FLAGS, _HIT)
+        return flags
+
+    def _text(self, number: int) -> bytes:
+        aliases = self._aliases[number * _PIECE : (number + 1) * _PIECE]
+        text = self._texts[number] = _LINE + "\n".join(aliases).encode("utf-8", "surrogatepass")
+        return text
+
+
+def _one_line(alias: str) -> str:
+    """The alias as it is: our own checks let no line break in, but a log is older than a check."""
+    return alias if alias.isprintable() else alias.translate(_SAFE)

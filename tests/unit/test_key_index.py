@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from services.keys import key_filters, key_index, key_order, key_search, slot_sets
 from services.keys.key_index import ORDERS
 from services.keys.key_order import Order
+from services.keys.key_search import Aliases
 from services.keys.records import GroupDetails, GroupRecord, KeyDetails, KeyRecord
 from shared.catalogue import Deployment
 from shared.changes import GroupGrant, KeyGrant, Tombstone
@@ -98,11 +99,11 @@ queries = st.lists(some(sorted(filters)), max_size=3, unique=True).flatmap(
 )
 
 
-def status(record):
+def status(record, now):
     if record.grant.blocked:
         return "revoked"
     at = record.grant.expires_at
-    return "expired" if at is not None and at <= NOW else "active"
+    return "expired" if at is not None and at <= now else "active"
 
 
 def dangles(record, state):
@@ -117,7 +118,7 @@ def is_led(record, user_id):
     return user_id == "u" and record.grant.team_id == "led"
 
 
-def passes(record, query, state):
+def passes(record, query, state, now):
     grant, details = record.grant, record.details
     is_part = query.get("substring_matching") == "true"
 
@@ -145,19 +146,19 @@ def passes(record, query, state):
         "access_group_id": lambda w: w in grant.groups,
         "key_hash": lambda w: grant.id.hex() == w,
         "key_alias": lambda w: equal(details.key_alias, w),
-        "status": lambda w: status(record) == w,
+        "status": lambda w: status(record, now) == w,
         "search": found,
         "dangling": lambda w: w == "false" or dangles(record, state),
     }
     return all(test(query[name]) for name, test in tests.items() if name in query)
 
 
-def expected(state, query, *, by):
+def expected(world, query, *, by):
     """What passes, by looking at every key: of equal ones the oldest comes first."""
-    records = state.keys.values()
+    state, records = world.state, world.state.keys.values()
     if by is not None:
         records = [r for r in records if r.grant.user_id == "u" or is_led(r, "u")]
-    found = [record for record in records if passes(record, query, state)]
+    found = [record for record in records if passes(record, query, state, world.now)]
 
     def order(record):
         name = query.get("sort_by", "created_at")
@@ -175,12 +176,12 @@ def page(found, query):
 
 
 def check_lists(world, query, *, by):
-    found = expected(world.state, query, by=by)
+    found = expected(world, query, by=by)
     listed = world.see("/key/list", by=by, **query)
     assert listed["keys"] == [record.grant.id.hex() for record in page(found, query)]
     assert listed["total_count"] == len(found)
     part = {"search": query["search"]} if "search" in query else {}
-    records = expected(world.state, {}, by=by)
+    records = expected(world, {}, by=by)
     aliases = sorted(
         r.details.key_alias
         for r in records
@@ -192,10 +193,10 @@ def check_lists(world, query, *, by):
     assert listed["total_count"] == len(aliases)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=70, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(changes, min_size=2, max_size=4),
-    st.lists(queries, min_size=1, max_size=3),
+    st.lists(st.tuples(queries, st.integers(-2, 2)), min_size=1, max_size=3),
     st.booleans(),
 )
 def test_a_list_is_what_a_look_at_every_key_gives(steps, asked, is_master):
@@ -209,10 +210,11 @@ def test_a_list_is_what_a_look_at_every_key_gives(steps, asked, is_master):
     by = None if is_master else "sk-of-u"
     for number, writes in enumerate(steps, rev + 2):
         world.state.fold(number, writes)
-        for query in asked:
+        for query, seconds in asked:
+            world.now = NOW + seconds
             check_lists(world, query, by=by)
     world.state.fold(rev + 9, [Deployment(id="d9", name="other/model"), group])
-    for query in asked:
+    for query, _ in asked:
         check_lists(world, {**query, "dangling": "true"}, by=by)
 
 
@@ -264,3 +266,21 @@ def test_sets_of_slots_are_sets_whichever_way_they_are_kept(some_slots, others, 
         assert list(slot_sets.members(found)) == sorted(wanted)
         assert slot_sets.length(found) == len(wanted)
     assert list(slot_sets.members(a)) == sorted(some_slots)
+
+
+TEXTS = ["", "ab", "aab", "é", "x\ny", "a", "b" * 300]
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), some(TEXTS)), max_size=12), some([*TEXTS, "b\n", "\0"])
+)
+def test_a_search_is_what_a_look_at_every_alias_gives(steps, part):
+    aliases, held = Aliases(["ab"] * 5), ["ab"] * 5
+    for number, alias in [(0, "ab"), *steps]:
+        slot = min(number, len(held))
+        aliases.put(slot, alias)
+        held[slot : slot + 1] = [alias]
+        wanted = [bool(each) and part in each and "\n" not in part for each in held]
+        assert list(map(bool, aliases.with_part(part))) == wanted
+        assert list(map(bool, Aliases(held).with_part(part))) == wanted
