@@ -21,6 +21,9 @@ log = structlog.get_logger()
 _RECENT = 2048
 """Committed entries kept in memory, so that publishing one does not read it back."""
 
+_RECENT_BYTES = 16 * 1024 * 1024
+"""The most that they may be together, but for the newest: an import has entries of a megabyte."""
+
 _SHARED_S = 1.0
 """For how long after a change of another replica the next one is expected."""
 
@@ -66,6 +69,7 @@ class Journal:
         self._enforce = enforce
         self._lock = asyncio.Lock()
         self._recent: OrderedDict[int, Entry] = OrderedDict()
+        self._recent_bytes = 0
         self._own: OrderedDict[int, None] = OrderedDict()
         self._others_wrote_at = float("-inf")
         self._on_grown: list[Callable[[], None]] = []
@@ -256,8 +260,11 @@ class Journal:
         if origin.reason == ADOPTED:
             self.adopted = entry.rev
         self._recent[entry.rev] = entry
-        if len(self._recent) > _RECENT:
-            self._recent.popitem(last=False)
+        self._recent_bytes += entry.size
+        while len(self._recent) > 1 and (
+            len(self._recent) > _RECENT or self._recent_bytes > _RECENT_BYTES
+        ):
+            self._recent_bytes -= self._recent.popitem(last=False)[1].size
         for callback in self._on_grown:
             callback()
 

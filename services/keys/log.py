@@ -69,6 +69,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     decision: bytes
     rest: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes of both parts."""
+        return len(self.decision) + len(self.rest)
+
     def as_change(self) -> Change:
         """The entry as it travels."""
         return Change(

@@ -22,6 +22,7 @@ from shared.changes import RetiredKey, Tombstone
 # Journaled majority writes: without j=True a killed server lost acknowledged writes.
 _DURABLE = WriteConcern(w="majority", j=True, wtimeout=5000)
 _PAGE = 1000
+_PAGE_BYTES = 16 * 1024 * 1024
 _DOWN = "the change log (MongoDB) does not answer; nothing is known to have been changed"
 _COLLECTIONS = {
     "key": "keys",
@@ -128,11 +129,21 @@ class MongoStore:
         return found is not None and found["rev"] == entry.rev
 
     async def after(self, rev: int, limit: int = _PAGE) -> list[Entry]:
-        """The entries that follow `rev`, in order, at most `limit`."""
+        """The entries that follow `rev`, in order: at most `limit`, and of large ones fewer.
+
+        At least two when there are two, so that a look from the head on sees what follows it.
+        """
         # A range and sort on our own indexed field; on _id some servers scan everything.
         cursor = self._changes.find({"rev": {"$gt": rev}}).sort("rev", 1).limit(limit)
         try:
-            found = [_entry(document) async for document in cursor]
+            found, size = [], 0
+            async for document in cursor:
+                entry = _entry(document)
+                found.append(entry)
+                size += entry.size
+                if size > _PAGE_BYTES and len(found) > 1:
+                    await cursor.close()
+                    break
         except PyMongoError as error:
             raise Unavailable(_DOWN) from error
         return found

@@ -10,6 +10,8 @@ import msgspec
 import pytest
 from pymongo import MongoClient
 
+from services.keys import journal as journal_module
+from services.keys import store as store_module
 from services.keys.errors import Unavailable
 from services.keys.journal import Journal
 from services.keys.log import CorruptLog, Origin, make_entry, read_entry
@@ -78,6 +80,21 @@ async def test_what_is_appended_is_read_back_in_order_byte_for_byte(store):
     assert await store.after(0) == entries
     assert await store.after(3, 2) == entries[3:5]
     assert await store.after(7) == []
+
+
+async def test_large_entries_are_read_in_smaller_pages_and_none_is_left_out(store, monkeypatch):
+    """A page is bounded in bytes; a journal that begins late reads on until the head."""
+    monkeypatch.setattr(store_module, "_PAGE_BYTES", 1)
+    monkeypatch.setattr(journal_module, "_RECENT_BYTES", 1)
+    one, late = journal_on(store), journal_on(store)
+    for number in range(5):
+        await commit(one, record(number))
+
+    assert [entry.rev for entry in await store.after(0)] == [1, 2]
+    assert [entry.rev for entry in await store.after(4)] == [5]
+    assert dict((await late.current()).keys) == dict(one.state.keys)
+    assert [entry.rev for entry in await late.entries_after(4, 9)] == [5]
+    assert [entry.rev for entry in await late.entries_after(1, 9)] == [2, 3]
 
 
 async def test_a_revision_is_taken_once(store):

@@ -213,6 +213,8 @@ def test_a_list_is_what_a_look_at_every_key_gives(steps, asked, is_master):
         for query, seconds in asked:
             world.now = NOW + seconds
             check_lists(world, query, by=by)
+        for name in ("active", "expired", "revoked"):
+            check_lists(world, {"status": name, "size": "100", "page": "1"}, by=by)
     world.state.fold(rev + 9, [Deployment(id="d9", name="other/model"), group])
     for query, _ in asked:
         check_lists(world, {**query, "dangling": "true"}, by=by)
