@@ -19,6 +19,13 @@ from services.keys.state import State
 
 _HEX = re.compile(r"[0-9a-f]{1,64}")
 _DIGITS = 64
+
+_FEW = 8192
+"""Keys that are sorted by themselves; more are picked from the order of all."""
+
+_LOOKED_AT = 2048
+"""Keys that are looked at one by one; of more, what is kept of all of them is asked."""
+
 _BY_VALUE: tuple[Field, ...] = (
     "organization_id",
     "project_id",
@@ -152,7 +159,7 @@ def _narrowed(
     find: Callable[[], SlotSet],
 ) -> SlotSet:
     """Those of the chosen keys that pass: looked at one by one when few, else among all found."""
-    if isinstance(chosen, array):
+    if isinstance(chosen, array) and len(chosen) <= _LOOKED_AT:
         return array("I", (slot for slot in chosen if passes(index.record(slot))))
     found = find()
     return found if chosen is None else both(chosen, found)
@@ -169,7 +176,3 @@ def page_of(
         return total, by.page_of(flags, total, start, size, is_descending=is_descending)
     ordered = sorted(members(chosen), key=by.value)
     return total, (ordered[::-1] if is_descending else ordered)[start : start + size]
-
-
-_FEW = 8192
-"""Keys that are sorted by themselves; more are picked from the order of all."""

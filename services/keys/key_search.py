@@ -5,6 +5,9 @@ from collections.abc import Iterable
 _PIECE = 256
 """Aliases in one piece of text: a change has one written anew, at the next search."""
 
+_HITS = 8
+"""Hits in a piece that are taken one by one."""
+
 _REMEMBERED = 8
 """Searches whose result is kept up with each change: a list is asked for page by page."""
 
@@ -61,19 +64,36 @@ class Aliases:
         flags = bytearray()
         for number, kept in enumerate(self._texts):
             text = self._text(number) if kept is None else kept
-            if sought not in text:
-                flags += bytes(min(_PIECE, len(self._aliases) - number * _PIECE))
-                continue
-            # What is left of each line is its end, and a hit for each time the part is in it;
-            # a line that begins with a hit becomes one character, and so does any other.
-            hits = text.replace(sought, mark).translate(None, _OTHERS)
-            flags += hits.replace(_LINE + _HIT, b"\x01").translate(_AS_FLAGS, _HIT)
+            size = min(_PIECE, len(self._aliases) - number * _PIECE)
+            flags += _few(text, sought, size) or _all(text, sought, mark)
         return flags
 
     def _text(self, number: int) -> bytes:
         aliases = self._aliases[number * _PIECE : (number + 1) * _PIECE]
         text = self._texts[number] = _LINE + "\n".join(aliases).encode("utf-8", "surrogatepass")
         return text
+
+
+def _few(text: bytes, sought: bytes, size: int) -> bytearray | None:
+    """The flags of a piece, line by line; None when it has many hits."""
+    flags, at = bytearray(size), text.find(sought)
+    for _ in range(_HITS):
+        if at < 0:
+            return flags
+        flags[text.count(_LINE, 0, at) - 1] = 1
+        end = text.find(_LINE, at)
+        at = text.find(sought, end) if end >= 0 else -1
+    return flags if at < 0 else None
+
+
+def _all(text: bytes, sought: bytes, mark: bytes) -> bytes:
+    """The same, at a cost that does not depend on how many hits there are.
+
+    What is left of each line is its end, and a hit for each time the part is in it; a line that
+    begins with a hit becomes one character, and so does any other.
+    """
+    hits = text.replace(sought, mark).translate(None, _OTHERS)
+    return hits.replace(_LINE + _HIT, b"\x01").translate(_AS_FLAGS, _HIT)
 
 
 def _one_line(alias: str) -> str:

@@ -32,8 +32,10 @@ def thresholds(request, monkeypatch):
     """Everything once more as it is with half a million keys, with a dozen."""
     if request.param == "many keys":
         monkeypatch.setattr(key_filters, "_FEW", 2)
+        monkeypatch.setattr(key_filters, "_LOOKED_AT", 1)
         monkeypatch.setattr(key_order, "_RUN", 2)
-        monkeypatch.setattr(key_search, "_PIECE", 2)
+        monkeypatch.setattr(key_search, "_PIECE", 3)
+        monkeypatch.setattr(key_search, "_HITS", 1)
         monkeypatch.setattr(key_index, "_DEAD", 2)
         monkeypatch.setattr(slot_sets, "MANY", 2)
 
