@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 TOOLS := .tools
 
-.PHONY: install run test test-compat lint bench chaos sim fuzz lock audit sbom clean
+.PHONY: install run test test-compat lint bench bench-management chaos sim fuzz lock audit sbom clean
 
 install: $(STAMP)
 
@@ -40,6 +40,10 @@ bench: install
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.decisions
 	$(BIN)/python -m benchmarks.propagation
+
+# Half a million keys under the management API; some ten minutes.
+bench-management: install
+	$(BIN)/python -m benchmarks.management
 
 # Every nemesis five times, under 30 minutes; then a minute in which a broken build must be found out.
 chaos: install

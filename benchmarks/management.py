@@ -7,7 +7,6 @@ calls in process, where only their own time counts.
 import argparse
 import asyncio
 import gc
-import hashlib
 import http.client
 import os
 import random
@@ -16,117 +15,32 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.many_keys import KEYS_A_TEAM, NOW, digest, key, questions, records
 from benchmarks.processes import child, cpu_s, rss_mib, until_listening, until_ready
 from benchmarks.product import MASTER_KEY, fill, plan
 from services.keys.endpoints import READS
 from services.keys.management import Context
 from services.keys.reading import read_query
-from services.keys.records import KeyDetails, KeyRecord, TeamDetails, TeamRecord
+from services.keys.records import KeyRecord
 from services.keys.state import State
 from shared.catalogue import Deployment
-from shared.changes import KeyGrant, TeamGrant, Tombstone
+from shared.changes import Tombstone
 
 FOLDER = Path(".bench")
 _KEYS = 500_000
-_KEYS_A_TEAM = 10
-_ORGANISATIONS = 20
-_LISTS = 500
 _PER_CHANGE = 2500
 _CALLS = 200
 _WRITES = 2000
-_NOW = 1_800_000_000.0
 _MS = 1000
-_WORDS = ("prod", "dev", "stage", "search", "billing", "chat", "agent", "eval", "etl", "web")
-
-Query = dict[str, str]
-
-
-def _digest(number: int) -> bytes:
-    return hashlib.sha256(number.to_bytes(8, "big")).digest()
-
-
-def _key(number: int) -> KeyRecord:
-    """One key, the same in every run; one in fifty names a model that is not there."""
-    chance = random.Random(number)
-    listed = ("gpt-4", f"gone-{number % _LISTS}" if number % 50 == 0 else "gpt-3.5-turbo")
-    grant = KeyGrant(
-        id=_digest(number),
-        models=listed,
-        team_id=f"team-{number // _KEYS_A_TEAM:032d}",
-        user_id=f"user-{chance.randrange(50_000):032d}",
-        blocked=chance.random() < 0.02,
-        expires_at=_NOW + chance.uniform(-1e6, 4e6) if chance.random() < 0.5 else None,
-    )
-    details = KeyDetails(
-        key_name=f"sk-...{number % 10_000:04d}",
-        created_at=_NOW - 1e7 + number,
-        updated_at=_NOW - chance.uniform(0, 1e7),
-        created_by="default_user_id",
-        updated_by="default_user_id",
-        key_alias=f"{chance.choice(_WORDS)}-{chance.choice(_WORDS)}-{number:06d}",
-        organization_id=f"org-{chance.randrange(_ORGANISATIONS)}",
-        spend=round(chance.expovariate(0.1), 4) if chance.random() < 0.7 else 0.0,
-        max_budget=100.0 if chance.random() < 0.3 else None,
-        metadata={"app": f"app-{number % 1000}"},
-    )
-    return KeyRecord(grant=grant, details=details)
-
-
-def _team(number: int) -> TeamRecord:
-    stamp: dict[str, Any] = {"created_at": 0.0, "updated_at": 0.0}
-    stamp |= {"created_by": "bench", "updated_by": "bench"}
-    grant = TeamGrant(id=f"team-{number:032d}", alias=f"Team {number}", models=())
-    return TeamRecord(grant=grant, details=TeamDetails(**stamp))
-
-
-def _records(keys: int) -> Iterator[KeyRecord | TeamRecord]:
-    yield from map(_team, range(keys // _KEYS_A_TEAM))
-    yield from map(_key, range(keys))
-
-
-def _pages(keys: int, **query: str) -> Callable[[random.Random], Query]:
-    """Any page of a list that has about that many keys."""
-    return lambda chance: {**query, "size": "100", "page": str(chance.randrange(keys // 100) + 1)}
-
-
-def _calls(keys: int) -> Mapping[str, tuple[str, Callable[[random.Random], Query]]]:
-    """What is called: a path, and what makes a query for it, another each time."""
-    org = keys // _ORGANISATIONS
-    some_org = {"organization_id": "org-7"}
-    found = {
-        "key/info": lambda chance: {"key": _digest(chance.randrange(keys)).hex()},
-        "list: any page": _pages(keys),
-        "list: any page, full objects": _pages(keys, return_full_object="true"),
-        "list: by spend": _pages(keys, sort_by="spend"),
-        "list: by alias, ascending": _pages(keys, sort_by="key_alias", sort_order="asc"),
-        "list: of a team": lambda c: {"team_id": f"team-{c.randrange(keys // 10):032d}"},
-        "list: of a user": lambda c: {"user_id": f"user-{c.randrange(50_000):032d}"},
-        "list: of an organisation": _pages(org, **some_org),
-        "list: the same, by spend": _pages(org, **some_org, sort_by="spend"),
-        "list: the same, active": _pages(org // 2, **some_org, status="active"),
-        "list: active": _pages(keys * 8 // 10, status="active"),
-        "list: expired, by spend": _pages(keys // 11, status="expired", sort_by="spend"),
-        "list: revoked": _pages(keys // 55, status="revoked"),
-        "list: dangling": _pages(keys // 50, dangling="true"),
-        "list: dangling, by spend": _pages(keys // 50, dangling="true", sort_by="spend"),
-        "list: search, one key": lambda c: {"search": f"-{c.randrange(keys):06d}"},
-        "list: search, a word": lambda c: {"search": c.choice(_WORDS)},
-        "list: search, a letter": lambda c: {"search": c.choice("abceghinoprt")},
-        "aliases: any page": _pages(keys),
-        "aliases: search": lambda c: {"search": c.choice(_WORDS) + "-" + c.choice(_WORDS)},
-    }
-    paths = {"key/info": "/key/info", "list": "/key/list", "aliases": "/key/aliases"}
-    return {name: (paths[name.partition(":")[0]], make) for name, make in found.items()}
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +65,7 @@ def _in_process(keys: int) -> Figures:
     state = State()
     names = ("gpt-4", "gpt-3.5-turbo")
     state.fold(1, [Deployment(id=name, name=name) for name in names])
-    for record in _records(keys):
+    for record in records(keys):
         state.fold(state.rev + 1, (record,))
     began = time.thread_time()
     state.index.build()
@@ -162,8 +76,8 @@ def _in_process(keys: int) -> Figures:
     gc.collect()
     collect_ms = (time.thread_time() - began) * _MS
     calls = {}
-    context = Context(now=_NOW, actor="bench", choose=random.choice, new_id=str)
-    for name, (path, make) in _calls(keys).items():
+    context = Context(now=NOW, actor="bench", choose=random.choice, new_id=str)
+    for name, (path, make) in questions(keys).items():
         read, chance, times = looks[path], random.Random(name), []
         for _ in range(_CALLS):
             query = make(chance)
@@ -186,12 +100,12 @@ def _writes(state: State, keys: int) -> Mapping[str, Sequence[float]]:
     times: dict[str, list[float]] = {"a new key": [], "an update": [], "a deletion": []}
     chance = random.Random(keys)
     for number in range(keys, keys + _WRITES):
-        old = state.keys[_digest(chance.randrange(keys))]
-        details = msgspec.structs.replace(old.details, updated_at=_NOW + number, spend=1.5)
+        old = state.keys[digest(chance.randrange(keys))]
+        details = msgspec.structs.replace(old.details, updated_at=NOW + number, spend=1.5)
         for name, write in (
-            ("a new key", _key(number)),
+            ("a new key", key(number)),
             ("an update", KeyRecord(grant=old.grant, details=details)),
-            ("a deletion", Tombstone(of="key", id=_digest(number))),
+            ("a deletion", Tombstone(of="key", id=digest(number))),
         ):
             began = time.thread_time()
             state.fold(state.rev + 1, (write,))
@@ -233,9 +147,9 @@ def _served(folder: Path, keys: int) -> Served:
 
         with ExitStack() as keys_runs:
             empty = rss_mib([start()])
-        records = tuple(_records(keys))
+        made = tuple(records(keys))
         began, of_ours = time.monotonic(), time.process_time()
-        asyncio.run(fill(command.environ["GRANTGATE_MONGO_URL"], records, _PER_CHANGE))
+        asyncio.run(fill(command.environ["GRANTGATE_MONGO_URL"], made, _PER_CHANGE))
         filled = (time.monotonic() - began, time.process_time() - of_ours)
         with ExitStack() as keys_runs:
             began = time.monotonic()
@@ -251,7 +165,7 @@ def _over_http(port: int, pid: int, keys: int) -> dict[str, tuple[float, float, 
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     headers = {"Authorization": f"Bearer {MASTER_KEY}"}
     calls = {}
-    for name, (path, make) in _calls(keys).items():
+    for name, (path, make) in questions(keys).items():
         chance, times, before = random.Random(name), [], cpu_s([pid])
         for _ in range(_CALLS):
             query = urlencode(make(chance))
@@ -267,7 +181,7 @@ def _over_http(port: int, pid: int, keys: int) -> dict[str, tuple[float, float, 
 
 def _show(keys: int, alone: Figures, served: Served) -> None:
     console = Console(width=130)
-    shown = Table(title=f"{keys:,} keys in {keys // _KEYS_A_TEAM:,} teams; ms a call")
+    shown = Table(title=f"{keys:,} keys in {keys // KEYS_A_TEAM:,} teams; ms a call")
     columns = ("CPU p50, in process", "CPU p99", "wall p50, HTTP", "wall p99", "CPU of keys")
     for column in ("call", *columns):
         shown.add_column(column, justify="left" if column == "call" else "right")
