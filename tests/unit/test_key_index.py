@@ -91,6 +91,7 @@ filters = {
     "include_created_by_keys": some(["true", "false"]),
     "include_team_keys": some(["true", "false"]),
     "status": some(["active", "expired", "revoked", "deleted"]),
+    "expires": some(["active", "expired"]),
     "search": some(["alias", "s-3", "6", "zz", "", "1\nalias"]),
     "dangling": some(["true", "false"]),
 }
@@ -101,11 +102,15 @@ queries = st.lists(some(sorted(filters)), max_size=3, unique=True).flatmap(
 )
 
 
+def is_past(record, now):
+    at = record.grant.expires_at
+    return at is not None and at <= now
+
+
 def status(record, now):
     if record.grant.blocked:
         return "revoked"
-    at = record.grant.expires_at
-    return "expired" if at is not None and at <= now else "active"
+    return "expired" if is_past(record, now) else "active"
 
 
 def dangles(record, state):
@@ -148,6 +153,7 @@ def passes(record, query, state, now):
         "access_group_id": lambda w: w in grant.groups,
         "key_hash": lambda w: grant.id.hex() == w,
         "key_alias": lambda w: equal(details.key_alias, w),
+        "expires": lambda w: (w == "expired") == is_past(record, now),
         "status": lambda w: status(record, now) == w,
         "search": found,
         "dangling": lambda w: w == "false" or dangles(record, state),
