@@ -27,6 +27,10 @@ _RECENT_BYTES = 16 * 1024 * 1024
 _SHARED_S = 1.0
 """For how long after a change of another replica the next one is expected."""
 
+_UNSEEN_LOOKS = 25
+_UNSEEN_PAUSE_S = 0.1
+_UNSEEN = "the next revision is taken by a change that a majority does not hold yet; try again"
+
 ADOPTED = "doctor/adopt-log"
 """The reason of the change by which an operator declares this log, as it is, the truth."""
 
@@ -149,27 +153,43 @@ class Journal:
             await self._catch_up()
             is_current = True
         while True:
-            if self.refusal is not None:
-                raise Unavailable(self.refusal)
             try:
-                made = plan(self.state)
-            except ManagementError:
-                if is_current:
-                    raise
-                made = None
-            if made is not None and made.writes:
-                entry, writes, origin = self._entry(made, actor, request_id)
-                try:
-                    await self._store_next(entry, writes, origin, check=not is_current)
-                except Taken:
-                    pass
-                else:
-                    return entry.rev, made
-            elif made is not None and is_current:
-                return self.state.rev, made
-            # Another replica was faster; or nothing is written, so only a look can tell.
-            await self._catch_up()
+                done = await self._attempt(plan, actor, request_id, is_current=is_current)
+            except Taken:
+                await self._follow_faster()
+            else:
+                if done is not None:
+                    return done
+                await self._catch_up()
             is_current = True
+
+    async def _attempt(
+        self, plan: Callable[[State], Plan], actor: str, request_id: str, *, is_current: bool
+    ) -> tuple[int, Plan] | None:
+        """Plan and commit; None: only a look at the log can tell. Raises Taken too."""
+        if self.refusal is not None:
+            raise Unavailable(self.refusal)
+        try:
+            made = plan(self.state)
+        except ManagementError:
+            if is_current:
+                raise
+            return None
+        if not made.writes:
+            return (self.state.rev, made) if is_current else None
+        entry, writes, origin = self._entry(made, actor, request_id)
+        await self._store_next(entry, writes, origin, check=not is_current)
+        return entry.rev, made
+
+    async def _follow_faster(self) -> None:
+        """Fold the change that took the next revision; a majority may not hold it yet."""
+        before = self.state.rev
+        for _ in range(_UNSEEN_LOOKS):
+            await self._catch_up()
+            if self.state.rev > before or self.refusal is not None:
+                return
+            await asyncio.sleep(_UNSEEN_PAUSE_S)
+        raise Unavailable(_UNSEEN)
 
     def _entry(
         self, made: Plan, actor: str, request_id: str

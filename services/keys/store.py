@@ -1,5 +1,6 @@
 """MongoDB: the change log, whose insert is the commit, and the records projected from it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import msgspec
 from bson.binary import Binary
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
-from pymongo import ReplaceOne
+from pymongo import ReadPreference, ReplaceOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -19,11 +20,15 @@ from services.keys.state import Write
 from shared.catalogue import Deployment
 from shared.changes import RetiredKey, Tombstone
 
-# Journaled majority writes: without j=True a killed server lost acknowledged writes.
-_DURABLE = WriteConcern(w="majority", j=True, wtimeout=5000)
+# Journaled majority writes: without j=True a killed server lost acknowledged writes. The time is
+# below the socket's, so that MongoDB itself says that a majority is missing.
+_DURABLE = WriteConcern(w="majority", j=True, wtimeout=4000)
+_CONFIRM_S = 2.0
+_CONFIRM_PAUSE_S = 0.1
 _PAGE = 1000
 _PAGE_BYTES = 16 * 1024 * 1024
 _DOWN = "the change log (MongoDB) does not answer; nothing is known to have been changed"
+_UNCONFIRMED = "the change log's newest entry is not known to be on a majority (of MongoDB) yet"
 _COLLECTIONS = {
     "key": "keys",
     "team": "teams",
@@ -43,9 +48,15 @@ class MongoStore:
     def __init__(self, database: "AsyncIOMotorDatabase[dict[str, Any]]") -> None:
         """Use this database; `prepare` makes its indexes."""
         self._database = database
+        # What is not on a majority may be rolled back, and what a secondary lacks is not lost;
+        # so nothing decides by either, whatever the URL says.
         self._changes = database.get_collection(
-            "changes", write_concern=_DURABLE, read_concern=ReadConcern("local")
+            "changes",
+            write_concern=_DURABLE,
+            read_concern=ReadConcern("majority"),
+            read_preference=ReadPreference.PRIMARY,
         )
+        self._unconfirmed = self._changes.with_options(read_concern=ReadConcern("local"))
 
     @property
     def database_name(self) -> str:
@@ -64,9 +75,9 @@ class MongoStore:
     async def append(self, entry: Entry, described: dict[str, Any]) -> None:
         """Commit: store the entry, journaled on a majority. Raises Taken when its rev exists.
 
-        `described` are members for people who read the collection; nothing decides by them. A
-        lost answer is looked up by `op_id`; when that fails too the outcome is not known and
-        Unavailable is raised.
+        `described` are members for people who read the collection; nothing decides by them. When
+        the answer is lost, or a majority late, the entry is looked for on a majority by `op_id`;
+        when it is not there soon the outcome is not known and Unavailable is raised.
         """
         try:
             await self._changes.insert_one(_document(entry, described))
@@ -76,7 +87,7 @@ class MongoStore:
                 return
             raise Taken from error
         except PyMongoError as error:
-            if not await self._has(entry):
+            if not await self._is_confirmed(entry):
                 raise Unavailable(_DOWN) from error
 
     async def append_all(self, entries: Sequence[Entry], described: dict[str, Any]) -> None:
@@ -89,6 +100,8 @@ class MongoStore:
                 page = [_document(entry, described) for entry in entries[at : at + _PAGE]]
                 await self._changes.insert_many(page, ordered=True)
         except BulkWriteError as error:
+            if not error.details.get("writeErrors"):
+                raise Unavailable(_UNCONFIRMED) from error
             raise Taken from error
         except PyMongoError as error:
             raise Unavailable(_DOWN) from error
@@ -121,6 +134,16 @@ class MongoStore:
         except PyMongoError as error:
             raise Unavailable(_DOWN) from error
 
+    async def _is_confirmed(self, entry: Entry) -> bool:
+        """Whether a majority holds the entry soon: a replica set may take a moment more."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _CONFIRM_S
+        while not await self._has(entry):
+            if clock() >= deadline:
+                return False
+            await asyncio.sleep(_CONFIRM_PAUSE_S)
+        return True
+
     async def _has(self, entry: Entry) -> bool:
         try:
             found = await self._changes.find_one({"op_id": entry.op_id})
@@ -132,6 +155,9 @@ class MongoStore:
         """The entries that follow `rev`, in order: at most `limit`, and of large ones fewer.
 
         At least two when there are two, so that a look from the head on sees what follows it.
+        Only what a majority holds: Unavailable also when the next one is there but not known to
+        be on one. A new primary takes a moment to know it, and nobody must take that for a log
+        that was cut off.
         """
         # A range and sort on our own indexed field; on _id some servers scan everything.
         cursor = self._changes.find({"rev": {"$gt": rev}}).sort("rev", 1).limit(limit)
@@ -144,6 +170,8 @@ class MongoStore:
                 if size > _PAGE_BYTES and len(found) > 1:
                     await cursor.close()
                     break
+            if not found and await self._unconfirmed.find_one({"rev": rev + 1}) is not None:
+                raise Unavailable(_UNCONFIRMED)
         except PyMongoError as error:
             raise Unavailable(_DOWN) from error
         return found
