@@ -167,7 +167,12 @@ def decode_change(data: bytes) -> Change:
         raise Unreadable(None) from error
 
 
-def encode_mutations(mutations: tuple[Mutation, ...]) -> bytes:
+def encode_mutation(mutation: Mutation) -> msgspec.Raw:
+    """One mutation as it stands among others; `encode_mutations` takes it in its place."""
+    return msgspec.Raw(_encoder.encode(mutation))
+
+
+def encode_mutations(mutations: tuple[Mutation | msgspec.Raw, ...]) -> bytes:
     """The decision part of a change: the bytes that are hashed, stored and sent."""
     return _encoder.encode(mutations)
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from shared.changes import Mutation, encode_mutations
+from shared.changes import Mutation, encode_mutation, encode_mutations
 
 CHUNK_RECORDS = 4000
 CHUNK_BYTES = 512 * 1024
-"""A chunk ends at whichever of the two comes first; the bus takes up to 8 MiB a message."""
+"""A chunk ends before it passes either of the two; only one record alone may be longer."""
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """A longer frame in a file or an answer is taken for damage."""
@@ -66,15 +66,16 @@ def decode_index(data: bytes) -> Index:
 
 def cut(records: Iterable[Mutation]) -> Iterator[bytes]:
     """The records as chunks, each decodable by itself; the same records give the same chunks."""
-    pending: list[Mutation] = []
-    weight = 0
+    pending: list[msgspec.Raw] = []
+    size = 0
     for record in records:
-        pending.append(record)
-        # Lists are what makes a record large; 16 bytes for each entry beside its text.
-        weight += 128 + sum(16 + len(entry) for entry in getattr(record, "models", ()))
-        if len(pending) >= CHUNK_RECORDS or weight >= CHUNK_BYTES:
+        encoded = encode_mutation(record)
+        length = len(memoryview(encoded))
+        if pending and (len(pending) >= CHUNK_RECORDS or size + length > CHUNK_BYTES):
             yield encode_mutations(tuple(pending))
-            pending, weight = [], 0
+            pending, size = [], 0
+        pending.append(encoded)
+        size += length
     if pending:
         yield encode_mutations(tuple(pending))
 

@@ -13,7 +13,8 @@ from services.keys import internal
 from services.policy.own_copy import OwnCopy
 from services.policy.sources import KeysOverHttp, keep_copy
 from shared import bus, snapshots, subjects
-from shared.changes import decode_change, encode_change
+from shared.catalogue import Deployment
+from shared.changes import KeyGrant, TeamGrant, decode_change, decode_mutations, encode_change
 from shared.credentials import Secret
 from shared.http import listen
 from shared.service import boottime
@@ -170,6 +171,38 @@ async def test_a_wiped_store_with_a_long_log_is_begun_with_a_snapshot(
     late = await world.policy()
     await until(lambda: late.responder.is_open, "the lease of a new one")
     assert holds(late, journal)
+
+
+LISTS = tuple(f"a-model-name-of-thirty-bytes-{n:04}" for n in range(1000))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        TeamGrant(id="t", member_models={f"m{n}": LISTS[:100] for n in range(10)}),
+        TeamGrant(id="t", model_aliases=dict(zip(LISTS, LISTS, strict=True))),
+        KeyGrant(id=bytes(32), aliases=dict(zip(LISTS, LISTS, strict=True))),
+        KeyGrant(id=bytes(32), allowed_routes=LISTS),
+        Deployment(id="d", name="d", access_groups=LISTS),
+        KeyGrant(id=bytes(32)),
+    ],
+)
+def test_no_chunk_is_longer_than_its_bound_whatever_makes_the_records_large(record):
+    records = [record] * 1000
+
+    chunks = list(snapshots.cut(records))
+
+    assert max(map(len, chunks)) <= snapshots.CHUNK_BYTES + 8
+    assert list(snapshots.cut(records)) == chunks
+    assert [m for chunk in chunks for m in decode_mutations(chunk)[0]] == records
+
+
+def test_a_record_that_is_longer_than_a_chunk_is_one():
+    large = TeamGrant(id="t", models=LISTS * 20)
+
+    chunks = list(snapshots.cut([KeyGrant(id=bytes(32)), large, large]))
+
+    assert [len(decode_mutations(chunk)[0]) for chunk in chunks] == [1, 1, 1]
 
 
 async def test_a_damaged_chunk_is_noticed_and_the_older_snapshot_taken(world, journal):
