@@ -15,6 +15,7 @@ from nats.js.errors import APIError, NotFoundError
 from nats.js.errors import Error as JetStreamError
 
 from shared import subjects
+from shared.changes import MAX_CHANGE_BYTES
 from shared.credentials import Secret
 
 log = structlog.get_logger()
@@ -25,7 +26,8 @@ _CLOSE_TIMEOUT_S = 2.0
 _LAST_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 _LAST_SEQUENCE_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 _WRONG_LAST_SEQUENCE = 10071
-
+_LEAST_PAYLOAD = MAX_CHANGE_BYTES + 64 * 1024
+"""A change or a record of a snapshot at its largest, with its headers: the server counts both."""
 
 _STATUS = "Status"
 _SEQUENCE = "Nats-Sequence"
@@ -221,7 +223,11 @@ class ChangeStream:
 
         One message a subject; none is deleted by its number. Direct reads serve whole batches.
         A stream made here begins at `first_seq`.
+        BusUnavailable too when the server takes no message of a change's size.
         """
+        if self._client.max_payload < _LEAST_PAYLOAD:
+            msg = f"its max_payload is {self._client.max_payload} bytes; set max_payload: 8MB"
+            raise BusUnavailable(msg)
         info = await self._info()
         with _known(self.name):
             if info is None:

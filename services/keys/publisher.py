@@ -89,7 +89,8 @@ class Publisher:
             self._wake.set()
 
     def look_again(self) -> None:
-        """Compare the stream with the log anew (after a reconnect, say)."""
+        """Compare the stream with the log anew: after a reconnect, perhaps to another server."""
+        self._was_prepared = False
         self._must_look = True
         self._wake.set()
 
@@ -105,7 +106,7 @@ class Publisher:
         would fork it. Raises Unavailable when it takes long.
         """
         if not await self._waiters.wait(lambda: self._has_compared, _COMPARE_WAIT_S):
-            msg = "the log has not been compared with the stream since the start; is NATS up?"
+            msg = f"the log has not been compared with the stream since the start: {self.trouble}"
             raise Unavailable(msg)
 
     async def published(self, rev: int, timeout_s: float) -> bool:
@@ -124,7 +125,7 @@ class Publisher:
                 pause = 0.0
             except BusUnavailable as error:
                 self._must_look = True
-                self.trouble = f"the bus does not answer ({error})"
+                self.trouble = f"the bus (NATS) does not answer, or not as it must: {error}"
                 pause = _RETRY_S
             except Unavailable:
                 self._must_look = True

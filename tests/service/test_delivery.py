@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from services.dev.bundled import NATS_CONF
 from services.gateway.policy_client import PolicyUnavailable
 from services.keys import members, schemas
 from services.keys.epochs import EpochKeeper
@@ -15,7 +16,7 @@ from shared import bus, subjects
 from shared.decisions import Allow, Deny
 from shared.replication import decode_epoch
 from shared.service import boottime
-from tests.parts import until
+from tests.parts import nats_server, until
 from tests.service.delivery_world import (
     LEASE_S,
     MemoryStore,
@@ -43,6 +44,19 @@ async def test_a_change_is_in_force_on_every_replica_when_the_barrier_returns(wo
         rev = world.log.add(key(number))
         assert await barrier.enforced(rev) == "enforced"
         assert all(feed.table.rev >= rev for feed in feeds)
+
+
+async def test_with_a_bus_too_small_for_a_change_nothing_is_written_and_the_cure_is_told(tmp_path):
+    conf = tmp_path / "nats.conf"
+    conf.write_text(NATS_CONF.read_text().replace("max_payload: 8MB", "max_payload: 1MB"))
+    server = nats_server(tmp_path, conf)
+    async with server.running(), AsyncExitStack() as stack:
+        publisher, _ = await World(server, stack).publisher()
+
+        await until(lambda: "set max_payload: 8MB" in publisher.trouble, "the trouble")
+
+        with pytest.raises(Unavailable, match="set max_payload: 8MB"):
+            await publisher.compared()
 
 
 async def test_a_revoked_key_is_refused_by_whoever_answers_after_the_barrier(world):

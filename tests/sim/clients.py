@@ -74,6 +74,8 @@ class Client:
         self.link = Link(server, self, process)
         self._numbers = 0
 
+    max_payload = 8 * 1024 * 1024
+
     @property
     def is_closed(self) -> bool:
         return self.link.process.is_dead or self.link.world.is_over
