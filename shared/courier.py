@@ -126,22 +126,33 @@ class _Link(asyncio.Protocol):
 class Courier:
     """Subscribes, publishes, and reconnects for ever. Run `run` as a task."""
 
-    def __init__(self, url: str, user: str, password: Secret | None) -> None:
-        """Speak to the server at `nats://host:port` (or `tls://`) as `user`."""
+    def __init__(
+        self,
+        url: str,
+        user: str,
+        password: Secret | None,
+        on_connected: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        """Speak to the server at `nats://host:port` (or `tls://`) as `user`.
+
+        `on_connected` hears when the connection is up, and when it is over.
+        """
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port or 4222
         self._wants_tls = parts.scheme == "tls"
         self._user = user
         self._password = password
+        self._on_connected = on_connected
         self._link: _Link | None = None
         self._next_sid = 1
         self._subscriptions: dict[int, tuple[str, str, Callback]] = {}
 
     @property
     def is_connected(self) -> bool:
-        """Whether a message published now is sent."""
-        return self._link is not None
+        """Whether the server has taken this connection and its subscriptions in."""
+        link = self._link
+        return link is not None and link.ready.done() and not link.ended.done()
 
     def subscribe(self, subject: str, callback: Callback, *, queue: str = "") -> int:
         """Have `callback` called with each message, also after reconnects; the value ends it."""
@@ -175,8 +186,8 @@ class Courier:
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                     await self._connect(link)
-                self._link = link
                 said = ""
+                self._on_connected(True)
                 await self._keep(link)
                 log.warning("courier_disconnected", why=link.ended.result())
             except OSError as problem:
@@ -186,6 +197,7 @@ class Courier:
                     log.warning("courier_unreachable", error=why)
             finally:
                 self._link = None
+                self._on_connected(False)
                 if link.transport is not None:
                     link.transport.abort()
             await asyncio.sleep(_RETRY_S)
@@ -198,6 +210,8 @@ class Courier:
         if self._wants_tls or info.get("tls_required"):
             await self._secure(loop, link)
         link.write(b"CONNECT " + self._greeting() + b"\r\n")
+        # In one go with the loop: who subscribes from here on writes to this link itself.
+        self._link = link
         for sid, (subject, queue, _) in self._subscriptions.items():
             link.write(_sub(sid, subject, queue))
         link.write(b"PING\r\n")

@@ -33,7 +33,11 @@ async def start(settings: Settings, stack: AsyncExitStack, stopping: Stopping) -
     """Open everything on `stack`; the replica answers once its lease says it may."""
     replica = secrets.token_hex(8)
     structlog.contextvars.bind_contextvars(replica=replica)
-    readiness = Readiness("lease")
+    readiness = Readiness("lease", "questions")
+
+    def reached(is_reached: bool) -> None:
+        readiness.set("questions", is_reached, "no connection on which questions come")
+
     lease = Lease()
     client = Client()
     stream = bus.ChangeStream(client)
@@ -44,7 +48,7 @@ async def start(settings: Settings, stack: AsyncExitStack, stopping: Stopping) -
     rebuilder = Rebuilder(stream, bucket, copy, keys)
     feed = Feed(replica, client, stream, lease, readiness, boottime, rebuilder)
     user = settings.nats_user or "policy"
-    courier = Courier(settings.nats_url, user, settings.nats_password)
+    courier = Courier(settings.nats_url, user, settings.nats_password, reached)
     responder = Responder(courier, lease, lambda: feed.table, boottime=boottime, now=time.time)
 
     def refresh() -> None:

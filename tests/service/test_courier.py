@@ -132,7 +132,48 @@ async def test_with_a_wrong_password_it_is_turned_away(nats_server):
     url = f"nats://127.0.0.1:{nats_server.port}"
     gateway = Courier(url, "gateway", Secret("wrong"))
 
-    with pytest.raises(OSError, match="closed"):
+    with pytest.raises(OSError, match=r"closed|ConnectionResetError"):
         await gateway._connect(_Link(lambda *_: None))
 
     assert not gateway.is_connected
+
+
+class SlowServer:
+    """As much of NATS as a handshake takes; its PONG comes when the test says so."""
+
+    def __init__(self):
+        self.lines = []
+        self.may_answer = asyncio.Event()
+
+    async def accept(self, reader, writer):
+        writer.write(b'INFO {"headers":true}\r\n')
+        while line := await reader.readline():
+            self.lines.append(line.strip())
+            if line == b"PING\r\n":
+                await self.may_answer.wait()
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+
+async def test_what_is_subscribed_and_ended_during_the_handshake_is_not_lost():
+    slow, news = SlowServer(), []
+    server = await asyncio.start_server(slow.accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    made = Courier(f"nats://127.0.0.1:{port}", "policy", None, news.append)
+    early = made.subscribe("early", lambda *_: None)
+    running = asyncio.create_task(made.run())
+    try:
+        await until(lambda: b"PING" in slow.lines, "the handshake")
+        late = made.subscribe("late", lambda *_: None)
+        made.unsubscribe(early)
+        assert not made.is_connected
+        slow.may_answer.set()
+        await until(lambda: made.is_connected, "the connection")
+        assert news == [True]
+        await until(lambda: b"UNSUB %d" % early in slow.lines, "the end of the first")
+        assert b"SUB late %d" % late in slow.lines
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        server.close()
+    assert news == [True, False]
