@@ -154,15 +154,19 @@ class ManagementApi:
             if named is None:
                 committed = await self._commit(plan, actor, request, wait=wait)
                 return _committed(committed, write.status, ignored)
-            async with self._answers.turn(named):
-                try:
-                    committed = await self._commit(plan, actor, request, wait=wait)
-                except once.AlreadyDone as done:
-                    return await self._again(named, done.revision, request, wait=wait)
-                response = _committed(committed, write.status, ignored)
-                body_sent = response.body if isinstance(response.body, bytes) else b""
-                self._answers.keep(named, write.status, body_sent)
-                return response
+
+            async def carry_out() -> web.Response:
+                async with self._answers.turn(named):
+                    try:
+                        committed = await self._commit(plan, actor, request, wait=wait)
+                    except once.AlreadyDone as done:
+                        return await self._again(named, done.revision, request, wait=wait)
+                    response = _committed(committed, write.status, ignored)
+                    body_sent = response.body if isinstance(response.body, bytes) else b""
+                    self._answers.keep(named, write.status, body_sent)
+                    return response
+
+            return await self._answers.to_its_end(carry_out())
 
         return handle
 

@@ -8,7 +8,8 @@ import asyncio
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from services.keys.errors import Conflict, InvalidRequest, Mismatch
@@ -21,6 +22,9 @@ KEPT_S = 600.0
 _MOST = 1000
 _LARGEST = 256 * 1024
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+_T = TypeVar("_T")
 
 
 class AlreadyDone(Exception):
@@ -71,6 +75,22 @@ class Answers:
         self._clock = clock
         self._kept: OrderedDict[bytes, tuple[float, int, bytes]] = OrderedDict()
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def to_its_end(self, write: Coroutine[Any, Any, _T]) -> _T:
+        """Carry a named write out, also when its caller is gone meanwhile.
+
+        They will send it again, and then the answer, which may hold a secret, has to be kept.
+        """
+        task = asyncio.ensure_future(write)
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: perhaps nobody waits for it any more
 
     def turn(self, once: Once) -> asyncio.Lock:
         """What to hold while the write is carried out: its repetition waits for its answer."""

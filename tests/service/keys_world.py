@@ -1,5 +1,6 @@
 """The management API in memory, with teams, users of every role and a key for each of them."""
 
+import asyncio
 import itertools
 import secrets
 from contextlib import asynccontextmanager
@@ -42,6 +43,8 @@ class KeysWorld:
         self.client = client
         self.journal = journal
         self.records = []
+        self.given_up = 0
+        """How many callers were gone before their answer."""
 
     async def call(self, method, path, body=None, *, key=MASTER, headers=None):
         headers = {"Authorization": f"Bearer {key}", **(headers or {})}
@@ -74,7 +77,16 @@ async def keys_world(clock=lambda: NOW):
         new_id=lambda: next(ids),
         vault=VAULT,
     )
-    app = web.Application(middlewares=[api.middleware])
+
+    @web.middleware
+    async def count(request, handler):
+        try:
+            return await handler(request)
+        except asyncio.CancelledError:
+            world.given_up += 1
+            raise
+
+    app = web.Application(middlewares=[count, api.middleware])
     app.add_routes(api.routes())
     journal.state.fold(
         1,
@@ -86,7 +98,8 @@ async def keys_world(clock=lambda: NOW):
         ],
     )
     async with TestClient(TestServer(app)) as client:
-        yield KeysWorld(client, journal)
+        world = KeysWorld(client, journal)
+        yield world
 
 
 async def populate(world):

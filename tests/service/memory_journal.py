@@ -1,5 +1,7 @@
 """A journal without a database: the same promises, for one process and as long as it lives."""
 
+import asyncio
+
 import msgspec
 
 from services.keys.errors import TooLarge, Unavailable
@@ -21,6 +23,9 @@ class MemoryJournal:
         self.committed = []
         self.is_down = False
         self.is_cut_off = False
+        self.in_force = asyncio.Event()
+        """What the barrier waits for."""
+        self.in_force.set()
 
     async def current(self):
         if self.is_down:
@@ -36,4 +41,5 @@ class MemoryJournal:
                 raise TooLarge(MAX_CHANGE_BYTES)
             state.fold(state.rev + 1, made.writes, once=made.once)
             self.committed.append((made.reason, actor, request_id))
+        await self.in_force.wait()
         return Committed(plan=made, revision=state.rev, propagation=propagation)

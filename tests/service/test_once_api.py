@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from services.keys.once import KEPT_S
+from shared.credentials import Secret
+from tests.parts import until
 from tests.service.keys_world import KEYS, keys_world, populate
 
 
@@ -86,6 +88,24 @@ async def test_calls_at_the_same_time_are_one(world):
     answers = await asyncio.gather(*(post(world, "/key/generate", {}) for _ in range(5)))
     assert {answer.status for answer in answers} == {200}
     assert len({(await answer.json())["key"] for answer in answers}) == 1
+    assert len(world.journal.committed) == 1
+
+
+async def test_who_gives_up_while_the_barrier_waits_gets_the_same_secret_by_asking_again(world):
+    world.journal.in_force.clear()
+    calling = asyncio.create_task(post(world, "/key/generate", {}))
+    await until(lambda: world.journal.committed, "the commit")
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    await until(lambda: world.given_up, "the handler's end")
+
+    again = asyncio.create_task(post(world, "/key/generate", {}))
+    world.journal.in_force.set()
+    answer = await again
+
+    made = await answer.json()
+    assert answer.status == 200
+    assert Secret(made["key"]).digest() in world.journal.state.keys
     assert len(world.journal.committed) == 1
 
 
