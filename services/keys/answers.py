@@ -22,7 +22,7 @@ def key_row(record: KeyRecord, now: float) -> Answer:
     grant, details = record.grant, record.details
     row: Answer = {"token": grant.id.hex()}
     row.update(msgspec.structs.asdict(details))
-    del row["blocked_is_set"]
+    del row["blocked_is_set"], row["acts_for_user"]
     is_null = not grant.blocked and not details.blocked_is_set
     row.update(
         models=list(grant.models),

@@ -51,7 +51,7 @@ def identify(state: State, digest: bytes, call: str, path: str, now: float) -> C
     if not route_allowed(key.grant.allowed_routes, path):
         msg = f"Virtual key is not allowed to call this route. Tried to call route: {path}"
         raise Forbidden(msg)
-    user = None if key.grant.user_id is None else state.users.get(key.grant.user_id)
+    user = state.users.get(key.grant.user_id or "") if key.details.acts_for_user else None
     role = Role.KEY if user is None else Role(user.details.user_role)
     scopes = scopes_of(call, role)
     user_id = None if user is None else user.grant.id

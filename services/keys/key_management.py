@@ -7,7 +7,7 @@ from services.keys.answers import key_row
 from services.keys.errors import AlreadyTaken, InvalidRequest, ManagementError, NotFound
 from services.keys.key_patch import new_secret, patched
 from services.keys.management import Answer, Context, Plan, find_key, given
-from services.keys.permits import check_key, check_patch, check_place
+from services.keys.permits import check_key, check_place, permitted
 from services.keys.records import KeyDetails, KeyRecord
 from services.keys.requests import (
     KeyBulkItem,
@@ -67,7 +67,7 @@ def _generated(state: State, request: KeyGenerate, ctx: Context, reason: str) ->
         ),
     )
     record, warnings = patched(state, blank, request, ctx)
-    check_patch(state, ctx.caller, None, record, request)
+    record = permitted(state, ctx.caller, None, record, request)
     answer = key_row(record, ctx.now)
     answer.update(
         key=secret.reveal(),
@@ -148,8 +148,7 @@ def _updated(
     check_key(state, ctx.caller, old)
     record, warnings = patched(state, old, request, ctx)
     check_place(state, ctx.caller, record.grant.user_id, record.grant.team_id)
-    check_patch(state, ctx.caller, old, record, request)
-    return record, warnings
+    return permitted(state, ctx.caller, old, record, request), warnings
 
 
 def delete(state: State, request: KeyDelete, ctx: Context) -> Plan:

@@ -8,7 +8,7 @@ from services.keys.durations import iso_utc
 from services.keys.errors import InvalidRequest, NotFound
 from services.keys.key_patch import new_secret, patched
 from services.keys.management import Context, Plan, expiry, find_key, given
-from services.keys.permits import check_key, check_patch, check_place
+from services.keys.permits import check_key, check_place, permitted
 from services.keys.records import KeyRecord
 from services.keys.requests import KeyRegenerate, KeyUpdate
 from services.keys.state import State, Write
@@ -37,13 +37,14 @@ def regenerate(state: State, request: KeyRegenerate, ctx: Context) -> Plan:
         fields["models"] = UNSET
     changed, warnings = patched(state, old, KeyUpdate(**{**fields, "key": UNSET}), ctx)
     check_place(state, ctx.caller, changed.grant.user_id, changed.grant.team_id)
-    check_patch(state, ctx.caller, old, changed, request)
     secret = new_secret(state, request.new_key, ctx)
+    until = _grace_ends(given(request.grace_period, ""), ctx.now)
     record = KeyRecord(
         grant=msgspec.structs.replace(changed.grant, id=secret.digest()),
         details=msgspec.structs.replace(changed.details, key_name=key_name(secret)),
     )
-    until = _grace_ends(given(request.grace_period, ""), ctx.now)
+    is_kept = until is not None
+    record = permitted(state, ctx.caller, old, record, request, keeps_old=is_kept)
     answer = key_row(record, ctx.now)
     answer.update(
         key=secret.reveal(),

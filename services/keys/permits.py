@@ -1,5 +1,6 @@
 """Which records a caller's call may be about, and what may be put into a key by whom."""
 
+import msgspec
 from msgspec import UNSET
 
 from services.keys.callers import Caller, is_member, leads, role_in
@@ -86,20 +87,46 @@ def check_place(state: State, caller: Caller, user_id: str | None, team_id: str 
     raise Forbidden(msg, "user_id" if user_id is not None and not is_own else "key")
 
 
-def check_patch(
-    state: State, caller: Caller, old: KeyRecord | None, new: KeyRecord, request: KeyFields
-) -> None:
-    """Raise Forbidden when a caller who is no admin puts into a key what only an admin may.
+def permitted(
+    state: State,
+    caller: Caller,
+    old: KeyRecord | None,
+    new: KeyRecord,
+    request: KeyFields,
+    *,
+    keeps_old: bool = False,
+) -> KeyRecord:
+    """Give a key as its caller may have it made or changed; `old` is None for a new one.
 
-    `old` is None for a new key. Every restriction on the calling key holds for the keys it
-    makes: its routes, its list, and its team's when that is another.
+    With another digest than before it is a regenerated one; `keeps_old` says that its old
+    secret stays for a while. Raises Forbidden when a caller who is no admin puts into it what
+    only an admin may. Every restriction on the calling key holds for the keys it makes: its
+    routes, its list, and its team's when that is another.
     """
+    if not caller.is_admin:
+        _check_owner(state, caller, old, new)
+        _check_fields(state, caller, old, new, request)
+        _check_routes(caller, old, new)
+        _check_models(state, caller, new)
+    acts = _acts(caller, old, new, keeps_old=keeps_old)
+    details = msgspec.structs.replace(new.details, acts_for_user=acts)
+    return KeyRecord(grant=new.grant, details=details)
+
+
+def _acts(caller: Caller, old: KeyRecord | None, new: KeyRecord, *, keeps_old: bool) -> bool:
+    """Whether a key makes management calls for its user.
+
+    Only when nobody but that user or an admin was ever given a secret of it, or an admin
+    said that it is that user's: else whoever makes a key in another's name becomes them.
+    """
+    user_id = new.grant.user_id
+    acts = old is None or old.details.acts_for_user
+    if old is not None and user_id != old.grant.user_id:
+        acts = caller.is_admin
+    is_shown = old is None or old.grant.id != new.grant.id
     if caller.is_admin:
-        return
-    _check_owner(state, caller, old, new)
-    _check_fields(state, caller, old, new, request)
-    _check_routes(caller, old, new)
-    _check_models(state, caller, new)
+        return acts or (is_shown and not keeps_old)
+    return acts and (not is_shown or user_id == caller.user_id)
 
 
 def _check_owner(state: State, caller: Caller, old: KeyRecord | None, new: KeyRecord) -> None:

@@ -65,14 +65,17 @@ class KeyFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
 
 
 class KeyDetails(KeyFacts, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What of a key no decision needs. Nothing here is enforced.
+    """What of a key no decision needs.
 
-    `blocked_is_set` tells a `blocked` of false from the null of a key nobody ever blocked.
+    `acts_for_user` is the one that counts: without it the key makes no management calls for its
+    user, because somebody else may know its secret. `blocked_is_set` tells a `blocked` of false
+    from the null of a key nobody ever blocked.
     """
 
     created_at: float
     updated_at: float
     blocked_is_set: bool = False
+    acts_for_user: bool = True
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
