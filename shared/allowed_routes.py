@@ -65,6 +65,19 @@ def route_allowed(allowed: tuple[str, ...], route: str) -> bool:
     return any(_admits(path, route) for entry in allowed for path in BUCKETS.get(entry, (entry,)))
 
 
+def routes_within(allowed: tuple[str, ...], limit: tuple[str, ...]) -> bool:
+    """Whether a list can be shown to admit no route that `limit` does not."""
+    if not limit:
+        return True
+    limits = [path for entry in limit for path in BUCKETS.get(entry, (entry,))]
+    wanted = [path for entry in allowed for path in BUCKETS.get(entry, (entry,))]
+    return bool(wanted) and all(any(_covers(wide, path) for wide in limits) for path in wanted)
+
+
+def _covers(wide: str, path: str) -> bool:
+    return path == wide or (wide.endswith("*") and path.removesuffix("*").startswith(wide[:-1]))
+
+
 def _admits(path: str, route: str) -> bool:
     spellings = (route, route.removeprefix(_LLM_PREFIX[:-1]))
     if path.endswith("*"):

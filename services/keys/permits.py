@@ -10,6 +10,7 @@ from services.keys.records import KeyRecord, TeamRecord
 from services.keys.requests import KeyFields
 from services.keys.roles import Scope
 from services.keys.state import State
+from shared.allowed_routes import routes_within
 
 BUDGET_FIELDS = (
     "spend",
@@ -101,12 +102,12 @@ def permitted(
     With another digest than before it is a regenerated one; `keeps_old` says that its old
     secret stays for a while. Raises Forbidden when a caller who is no admin puts into it what
     only an admin may. Every restriction on the calling key holds for the keys it makes: its
-    routes, its list, and its team's when that is another.
+    routes (an admin's too), its list, and its team's when that is another.
     """
+    _check_routes(caller, old, new)
     if not caller.is_admin:
         _check_owner(state, caller, old, new)
         _check_fields(state, caller, old, new, request)
-        _check_routes(caller, old, new)
         _check_models(state, caller, new)
     acts = _acts(caller, old, new, keeps_old=keeps_old)
     details = msgspec.structs.replace(new.details, acts_for_user=acts)
@@ -165,14 +166,17 @@ def _check_fields(
 
 def _check_routes(caller: Caller, old: KeyRecord | None, new: KeyRecord) -> None:
     routes = new.grant.allowed_routes
-    if old is not None and routes == old.grant.allowed_routes:
-        return
-    # A key type stands for routes and only narrows a new key; other routes are an admin's.
-    if old is not None or (routes and new.details.key_type == "default"):
+    is_changed = old is not None and routes != old.grant.allowed_routes
+    own = () if caller.key is None else caller.key.grant.allowed_routes
+    # A key type stands for routes and only narrows a new key, as the calling key's own do; other
+    # routes are an admin's.
+    by_hand = old is None and routes and new.details.key_type == "default" and not own
+    if not caller.is_admin and (is_changed or by_hand):
         msg = "allowed_routes and key_type: only a proxy admin sets or changes them"
         raise Forbidden(msg, "allowed_routes")
-    own = () if caller.key is None else caller.key.grant.allowed_routes
-    if own and (not routes or not frozenset(routes) <= frozenset(own)):
+    # What a key may do is also changed by giving it, or its new secret, to somebody else.
+    is_given = old is None or (old.grant.id, old.grant.user_id) != (new.grant.id, new.grant.user_id)
+    if (is_given or is_changed) and not routes_within(routes, own):
         msg = f"allowed_routes: the calling key has no others than {list(own)}; send some of these"
         raise Forbidden(msg, "allowed_routes")
 

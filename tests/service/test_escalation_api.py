@@ -16,6 +16,7 @@ LIMITED = "sk-a-limited-key-of-the-user"
 IN_TEAM = "sk-a-key-of-the-user-in-team"
 LEADS_LIMITED = "sk-a-limited-key-of-the-lead"
 ROUTED = "sk-a-key-with-few-routes-only"
+ADMINS_ROUTED = "sk-a-key-of-the-admin-with-few"
 
 
 @pytest.fixture
@@ -30,6 +31,11 @@ async def world():
                 "key": ROUTED,
                 "user_id": "user",
                 "allowed_routes": ["/key/generate", "/v1/embeddings"],
+            },
+            {
+                "key": ADMINS_ROUTED,
+                "user_id": "admin",
+                "allowed_routes": ["/key/*", "/user/new"],
             },
         ]
         for body in make:
@@ -149,6 +155,28 @@ ATTEMPTS = {
     ),
     "all routes by a key that has few": (ROUTED, "/key/generate", {}),
     "other routes by a key that has few": (ROUTED, "/key/generate", {"key_type": "management"}),
+    "wider routes by a key that has few": (
+        ROUTED,
+        "/key/generate",
+        {"allowed_routes": ["/key/generate", "/v1/*"]},
+    ),
+    "all routes by an admin's key that has few": (ADMINS_ROUTED, "/key/generate", {}),
+    "all routes by an admin's key, with a user": (ADMINS_ROUTED, "/user/new", {"user_id": "new"}),
+    "all routes for an admin's key that has few": (
+        ADMINS_ROUTED,
+        "/key/update",
+        {"key": ADMINS_ROUTED, "allowed_routes": []},
+    ),
+    "the secret of a key with all routes": (
+        ADMINS_ROUTED,
+        "/key/regenerate",
+        {"key": OWN["admin"]},
+    ),
+    "a key with all routes for an admin": (
+        ADMINS_ROUTED,
+        "/key/update",
+        {"key": KEYS["key"], "user_id": "admin"},
+    ),
     "a call the key's routes leave out": (ROUTED, "/key/update", {"key": ROUTED}),
     "to block one's own key": (KEYS["user"], "/key/update", {"key": OWN["user"], "blocked": True}),
     "a larger budget": (KEYS["user"], "/key/update", {"key": OWN["user"], "max_budget": 9}),
@@ -214,6 +242,22 @@ ALLOWED = {
         KEYS["user"],
         "/key/generate",
         {"team_id": "narrow"},
+    ),
+    "the same routes": (
+        ROUTED,
+        "/key/generate",
+        {"allowed_routes": ["/key/generate", "/v1/embeddings"]},
+    ),
+    "fewer routes": (ROUTED, "/key/generate", {"allowed_routes": ["/v1/embeddings"]}),
+    "fewer routes, as an admin": (
+        ADMINS_ROUTED,
+        "/key/update",
+        {"key": ADMINS_ROUTED, "allowed_routes": ["/key/generate"]},
+    ),
+    "a key with all routes, but not its routes": (
+        ADMINS_ROUTED,
+        "/key/update",
+        {"key": CAROLS, "tags": ["x"]},
     ),
     "a narrower type": (KEYS["user"], "/key/generate", {"key_type": "llm_api"}),
     "one's own key by its hash": (
