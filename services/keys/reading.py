@@ -3,7 +3,8 @@
 import difflib
 import re
 from collections.abc import Mapping
-from typing import TypeVar
+from functools import cache
+from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -23,6 +24,7 @@ RESTRICTING = frozenset(
         "aliases",
         "model_aliases",
         "key",
+        "key_type",
         "keys",
         "allowed_models",
         "access_group_ids",
@@ -30,10 +32,22 @@ RESTRICTING = frozenset(
         "model_names",
         "model_ids",
         "grace_period",
+        "user_id",
         "user_role",
     }
 )
 """Fields that narrow access or name what a change is about: losing one to a typo does harm."""
+
+_NARROWING = RESTRICTING & {
+    "access_group_ids",
+    "allowed_models",
+    "allowed_routes",
+    "blocked",
+    "duration",
+    "key_type",
+    "models",
+}
+"""Fields that are refused inside an object that has none such: whoever sent one relies on it."""
 
 # What people write when they mean a restricting field, too far from it for difflib.
 _MEANT = {
@@ -44,17 +58,21 @@ _MEANT = {
     "modellist": "models",
     "modelnames": "models",
     "teams": "team_id",
+    "expires": "duration",
     "expiresat": "duration",
     "expiresin": "duration",
     "expiry": "duration",
     "ttl": "duration",
     "disabled": "blocked",
     "routes": "allowed_routes",
+    "model": "allowed_models",
+    "models": "allowed_models",
     "aliases": "model_aliases",
     "modelalias": "model_aliases",
     "modelaliases": "aliases",
 }
 _NEAR = 0.8
+_IGNORED = "unknown field {!r} was ignored"
 _SHOWN = 64
 _EMPTY_IS_NULL = ("max_budget", "soft_budget")
 """LiteLLM reads an empty string in these as null: its dashboard sends one."""
@@ -72,18 +90,22 @@ _PROBLEMS = {
 
 
 def read_body(members: Mapping[str, object], request: type[R]) -> tuple[R, tuple[str, ...]]:
-    """Type a decoded body, and say which fields were ignored.
+    """Type a decoded body, and say which fields were ignored, also in the objects in it.
 
     Raises WrongFields; InvalidRequest for an unknown field that looks like a misspelt
     restricting one.
     """
-    warnings = tuple(_ignored(name, request) for name in members.keys() - _fields(request))
+    unknown = members.keys() - request.__struct_fields__
+    warnings = [_ignored(name, request) for name in unknown - request.shown_as]
+    warnings += [_IGNORED.format(name) for name in unknown & request.shown_as]
+    for field, inner in _objects_of(request).items():
+        warnings += _ignored_within(members.get(field), inner, field)
     given = dict(members)
     for name in _EMPTY_IS_NULL:
         if given.get(name) == "":
             given[name] = None
     try:
-        return msgspec.convert(given, request), tuple(sorted(warnings))
+        return msgspec.convert(given, request), tuple(sorted(set(warnings)))
     except msgspec.ValidationError as error:
         raise WrongFields(_problem(error, "body")) from error
 
@@ -96,16 +118,43 @@ def read_query(values: Mapping[str, str], request: type[R]) -> R:
         raise WrongFields(_problem(error, "query")) from error
 
 
-def _fields(request: type[Request]) -> frozenset[str]:
-    return frozenset(request.__struct_fields__)
+@cache
+def _objects_of(request: type[Request]) -> dict[str, type[msgspec.Struct]]:
+    """The fields that hold an object or a list of them, and what each is."""
+    found = {}
+    for field, hint in get_type_hints(request).items():
+        parts = [hint, *get_args(hint), *(a for p in get_args(hint) for a in get_args(p))]
+        for part in parts:
+            if isinstance(part, type) and issubclass(part, msgspec.Struct):
+                found[field] = part
+    return found
 
 
-def _ignored(name: str, request: type[Request]) -> str:
-    intended = _misspelt(name, _fields(request) & RESTRICTING)
+def _ignored_within(value: object, inner: type[msgspec.Struct], path: str) -> list[str]:
+    if isinstance(value, list):
+        return [
+            warning
+            for position, item in enumerate(value)
+            for warning in _ignored_within(item, inner, f"{path}[{position}]")
+        ]
+    if not isinstance(value, dict):
+        return []
+    unknown = [name for name in value if name not in inner.__struct_fields__]
+    for name in unknown:
+        if _misspelt(name, _NARROWING.difference(inner.__struct_fields__)) is not None:
+            where = f"{path}.{name[:_SHOWN]}"
+            msg = f"unknown field {where!r}: it would restrict access, and is not read there"
+            raise InvalidRequest(msg, where)
+    return [_ignored(name, inner, f"{path}.") for name in unknown]
+
+
+def _ignored(name: str, request: type[msgspec.Struct], within: str = "") -> str:
+    intended = _misspelt(name, RESTRICTING.intersection(request.__struct_fields__))
+    where = f"{within}{name[:_SHOWN]}"
     if intended is not None:
-        msg = f"unknown field {name[:_SHOWN]!r}: did you mean {intended!r}?"
-        raise InvalidRequest(msg, name[:_SHOWN])
-    return f"unknown field {name[:_SHOWN]!r} was ignored"
+        msg = f"unknown field {where!r}: did you mean {within + intended!r}?"
+        raise InvalidRequest(msg, where)
+    return _IGNORED.format(where)
 
 
 def _misspelt(name: str, restricting: frozenset[str]) -> str | None:

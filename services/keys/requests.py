@@ -3,7 +3,7 @@
 A field that was not sent is UNSET; null is something else (see each function that reads it).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -25,7 +25,12 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller sent, decoded."""
+    """What a caller sent, decoded.
+
+    `shown_as` are fields of the rows we show that are no fields here, though they look like it.
+    """
+
+    shown_as: ClassVar[frozenset[str]] = frozenset()
 
 
 class KeyFields(Request, frozen=True, kw_only=True):
@@ -89,6 +94,8 @@ class KeyGenerate(KeyFields, frozen=True, kw_only=True):
 
 class KeyUpdate(KeyFields, frozen=True, kw_only=True):
     """`/key/update`. Without `key`, `key_alias` names the key; with it, it is the new alias."""
+
+    shown_as: ClassVar[frozenset[str]] = frozenset({"expires", "user"})
 
     key: Text = UNSET
     key_alias: Text = UNSET

@@ -8,8 +8,22 @@ from msgspec import UNSET
 from services.keys.errors import InvalidRequest, WrongFields
 from services.keys.json_body import BODY, read_object
 from services.keys.reading import RESTRICTING, read_body, read_query
-from services.keys.requests import KeyDelete, KeyGenerate, KeyListQuery, KeyUpdate
-from services.keys.team_requests import TeamModels, TeamNew, TeamUpdate
+from services.keys.requests import (
+    KeyBulkUpdate,
+    KeyDelete,
+    KeyGenerate,
+    KeyListQuery,
+    KeyUpdate,
+)
+from services.keys.team_requests import (
+    MemberAdd,
+    MemberBulkAdd,
+    MemberUpdate,
+    TeamModels,
+    TeamNew,
+    TeamUpdate,
+)
+from services.keys.user_requests import UserNew
 
 
 @pytest.mark.parametrize(
@@ -197,6 +211,17 @@ def test_an_unknown_field_is_ignored_with_a_warning():
         ("model_aliases", KeyGenerate, "aliases"),
         ("key", KeyDelete, "keys"),
         ("model", TeamModels, "models"),
+        ("userId", KeyGenerate, "user_id"),
+        ("userid", KeyGenerate, "user_id"),
+        ("user", KeyGenerate, "user_id"),
+        ("userid", KeyUpdate, "user_id"),
+        ("keytype", KeyGenerate, "key_type"),
+        ("keyType", KeyUpdate, "key_type"),
+        ("expires", KeyGenerate, "duration"),
+        ("expires", UserNew, "duration"),
+        ("models", MemberAdd, "allowed_models"),
+        ("model", MemberBulkAdd, "allowed_models"),
+        ("models", MemberUpdate, "allowed_models"),
     ],
 )
 def test_a_near_miss_of_a_restricting_field_is_refused(field, request_type, intended):
@@ -205,7 +230,41 @@ def test_a_near_miss_of_a_restricting_field_is_refused(field, request_type, inte
     assert caught.value.param == field
 
 
-@pytest.mark.parametrize("request_type", [KeyGenerate, KeyUpdate, TeamNew, TeamUpdate])
+@pytest.mark.parametrize(
+    ("body", "request_type", "where"),
+    [
+        ({"member": {"allowed_models": ["x"]}}, MemberAdd, "member.allowed_models"),
+        ({"member": [{}, {"models": ["x"]}]}, MemberAdd, "member[1].models"),
+        ({"members": [{"userId": "x"}]}, MemberBulkAdd, "members[0].userId"),
+        ({"members_with_roles": [{"models": ["x"]}]}, TeamNew, "members_with_roles[0].models"),
+        ({"keys": [{"key": "x"}, {"model": "x"}]}, KeyBulkUpdate, "keys[1].model"),
+        ({"keys": [{"models": ["x"]}]}, KeyBulkUpdate, "keys[0].models"),
+        ({"keys": [{"blockd": True}]}, KeyBulkUpdate, "keys[0].blockd"),
+        ({"keys": [{"teamid": "x"}]}, KeyBulkUpdate, "keys[0].teamid"),
+    ],
+)
+def test_what_would_restrict_is_refused_inside_an_object_that_does_not_have_it(
+    body, request_type, where
+):
+    with pytest.raises(InvalidRequest, match="unknown field") as caught:
+        read_body(body, request_type)
+    assert caught.value.param == where
+    assert where in caught.value.message
+
+
+def test_another_unknown_field_inside_an_object_is_ignored_with_a_warning_that_has_its_path():
+    body = {"team_id": "t", "member": [{"role": "user", "user_id": "u", "nick": "x"}]}
+    assert read_body(body, MemberAdd)[1] == ("unknown field 'member[0].nick' was ignored",)
+    body = {"keys": [{"key": "a", "tags": []}, {"key": "b", "spend": 1}]}
+    assert read_body(body, KeyBulkUpdate)[1] == ("unknown field 'keys[1].spend' was ignored",)
+
+
+def test_a_row_with_its_user_and_its_end_can_be_sent_back_as_an_update():
+    _, warnings = read_body({"key": "k", "user": {"user_id": "u"}, "expires": "x"}, KeyUpdate)
+    assert warnings == ("unknown field 'expires' was ignored", "unknown field 'user' was ignored")
+
+
+@pytest.mark.parametrize("request_type", [KeyUpdate, TeamNew, TeamUpdate])
 def test_rows_can_be_sent_back(request_type):
     rows = (
         "token token_id key_name expires created_at created_by updated_at updated_by status"
