@@ -235,7 +235,7 @@ class ManagementApi:
             raise Conflict(msg, "litellm_params") from error
 
     async def _authorise(self, request: web.Request, call: str) -> tuple[bytes, Caller]:
-        """Give who calls, when they may make such calls. Raises Refused, MayNotCall."""
+        """Give who calls, when they may make such calls. Raises Refused, Denied, MayNotCall."""
         secret = incoming.credential(request)
         digest = secret.digest()
         if hmac.compare_digest(digest, self._master):

@@ -2,11 +2,14 @@
 
 import msgspec
 
-from services.keys.errors import Forbidden, MayNotCall, UnknownKey
+from services.keys.errors import Denied, MayNotCall
 from services.keys.records import KeyRecord, TeamRecord
 from services.keys.roles import Role, Scope, Scopes, scopes_of
 from services.keys.state import State
 from shared.allowed_routes import route_allowed
+from shared.decisions import DenyReason
+
+_ROUTES_SHOWN = 20
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,20 +40,22 @@ MASTER = Caller()
 def identify(state: State, digest: bytes, call: str, path: str, now: float) -> Caller:
     """Who the holder of a virtual key is for this call.
 
-    Raises UnknownKey; MayNotCall when the key or its team is out of force or the role has no
-    cell for the call; Forbidden when the key's routes leave this path out.
+    Raises Denied when the key is unknown, it or its team is out of force, or its routes leave
+    this path out; MayNotCall when the role has no cell for the call.
     """
     key = _key(state, digest, now)
     if key is None:
         msg = "Authentication Error, Invalid proxy server token passed."
-        raise UnknownKey(msg, "key")
-    problem = _problem(state, key, now)
-    if problem is not None:
-        msg = f"Authentication Error, {problem}"
-        raise MayNotCall(msg)
-    if not route_allowed(key.grant.allowed_routes, path):
-        msg = f"Virtual key is not allowed to call this route. Tried to call route: {path}"
-        raise Forbidden(msg)
+        raise Denied(DenyReason.KEY_UNKNOWN, msg, "key")
+    _check_in_force(state, key, now)
+    routes = key.grant.allowed_routes
+    if not route_allowed(routes, path):
+        only = f"{list(routes[:_ROUTES_SHOWN])}{' and more' * (len(routes) > _ROUTES_SHOWN)}"
+        msg = (
+            f"Virtual key is not allowed to call this route. Only allowed to call routes: {only}."
+            f" Tried to call route: {path}"
+        )
+        raise Denied(DenyReason.ROUTE_NOT_ALLOWED, msg)
     user = state.users.get(key.grant.user_id or "") if key.details.acts_for_user else None
     role = Role.KEY if user is None else Role(user.details.user_role)
     scopes = scopes_of(call, role)
@@ -73,17 +78,25 @@ def _key(state: State, digest: bytes, now: float) -> KeyRecord | None:
     return found
 
 
-def _problem(state: State, key: KeyRecord, now: float) -> str | None:
+def _check_in_force(state: State, key: KeyRecord, now: float) -> None:
+    """Raise Denied as policy would: for the key's own state, then for its team's."""
     if key.grant.blocked:
-        return "Key is blocked. Update via `/key/unblock` if you're an admin."
+        msg = "Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin."
+        raise Denied(DenyReason.KEY_BLOCKED, msg)
     if key.grant.expires_at is not None and key.grant.expires_at <= now:
-        return "Expired Key. Ask an admin for a new one."
-    if key.grant.team_id is None:
-        return None
-    team = state.teams.get(key.grant.team_id)
-    if team is None or team.grant.blocked:
-        return "The key's team is blocked or gone."
-    return None
+        msg = "Authentication Error - Expired Key. Ask an admin for a new one."
+        raise Denied(DenyReason.KEY_EXPIRED, msg)
+    team_id = key.grant.team_id
+    team = None if team_id is None else state.teams.get(team_id)
+    if team_id is not None and team is None:
+        msg = f"Authentication Error, Team doesn't exist. Team={team_id}."
+        raise Denied(DenyReason.TEAM_UNKNOWN, msg)
+    if team is not None and team.grant.blocked:
+        msg = (
+            f"Authentication Error, Team={team_id} is blocked."
+            " Update via `/team/unblock` if you're an admin."
+        )
+        raise Denied(DenyReason.TEAM_BLOCKED, msg)
 
 
 def role_in(team: TeamRecord, user_id: str | None) -> str | None:

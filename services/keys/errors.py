@@ -2,6 +2,8 @@
 
 import msgspec
 
+from shared.decisions import DenyReason
+
 
 class ManagementError(Exception):
     """A call that was not carried out. Its text is for the caller; it never holds a secret."""
@@ -29,8 +31,13 @@ class Forbidden(ManagementError):
     """The caller may make such calls, but not this one."""
 
 
-class UnknownKey(ManagementError):
-    """The key that calls is not known."""
+class Denied(ManagementError):
+    """The key that calls is refused as policy would refuse it: for itself, or for its routes."""
+
+    def __init__(self, reason: DenyReason, message: str, param: str | None = None) -> None:
+        """Say why, in a word and in words."""
+        super().__init__(message, param)
+        self.reason = reason
 
 
 class MayNotCall(ManagementError):

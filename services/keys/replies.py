@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from services.keys.errors import (
     AlreadyTaken,
     Conflict,
+    Denied,
     Forbidden,
     InvalidRequest,
     ManagementError,
@@ -17,14 +18,13 @@ from services.keys.errors import (
     NotPermitted,
     TooLarge,
     Unavailable,
-    UnknownKey,
     WrongFields,
 )
+from shared.decisions import DenyReason
 
 STATUSES: Mapping[type[ManagementError], tuple[int, str]] = {
     InvalidRequest: (400, "invalid_request_error"),
     AlreadyTaken: (400, "bad_request_error"),
-    UnknownKey: (401, "token_not_found_in_db"),
     MayNotCall: (401, "auth_error"),
     NotPermitted: (401, "team_member_permission_error"),
     Forbidden: (403, "permission_denied"),
@@ -37,9 +37,24 @@ STATUSES: Mapping[type[ManagementError], tuple[int, str]] = {
 }
 """What each management error is in HTTP: its status and the envelope's `type`."""
 
+DENIALS: Mapping[DenyReason, tuple[int, str]] = {
+    DenyReason.KEY_UNKNOWN: (401, "token_not_found_in_db"),
+    DenyReason.KEY_BLOCKED: (401, "auth_error"),
+    DenyReason.KEY_EXPIRED: (401, "expired_key"),
+    DenyReason.TEAM_UNKNOWN: (401, "auth_error"),
+    DenyReason.TEAM_BLOCKED: (401, "auth_error"),
+    DenyReason.ROUTE_NOT_ALLOWED: (403, "route_not_allowed"),
+}
+"""The same for the refusals of a calling key: as the gateway answers them for models."""
+
 
 def management_error(error: ManagementError) -> web.Response:
     """Answer for a call that management did not carry out."""
+    if isinstance(error, Denied):
+        status, error_type = DENIALS[error.reason]
+        response = envelope(status, error_type, error.message, error.param)
+        response.headers["x-grantgate-reason"] = error.reason
+        return response
     status, error_type = STATUSES[type(error)]
     if isinstance(error, WrongFields):
         return json_reply(status, {"detail": list(error.problems)})
