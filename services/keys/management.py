@@ -83,13 +83,31 @@ def find_key(state: State, named: str) -> KeyRecord | None:
     return state.keys.get(bytes.fromhex(named)) if is_digest(named) else None
 
 
-def find_team(state: State, team_id: str) -> TeamRecord:
-    """Look a team up. Raises NotFound."""
+def find_team(state: State, team_id: str, field: str = "team_id") -> TeamRecord:
+    """Look a team up that a field names. Raises NotFound."""
     found = state.teams.get(team_id)
     if found is None:
         msg = f"Team not found, passed team id: {team_id[:256]}."
-        raise NotFound(msg, "team_id")
+        raise NotFound(msg, field)
     return found
+
+
+def user_named(state: State, user_id: str | None, email: str | None, where: str) -> str:
+    """Give the id of a user named by id, or of the one user who has an e-mail address.
+
+    `where` is the object that names them, empty for the body itself. Raises InvalidRequest.
+    """
+    within = f"{where}." if where else ""
+    if user_id:
+        return check_id(user_id, f"{within}user_id")
+    if not email:
+        msg = f"{where or 'the request'} needs a user_id or a user_email"
+        raise InvalidRequest(msg, where or "user_id")
+    found = [u for u, user in state.users.items() if user.details.user_email == email]
+    if len(found) == 1:
+        return found[0]
+    msg = f"{within}user_email: {'several users have' if found else 'no user has'} this address"
+    raise InvalidRequest(msg, f"{within}user_email")
 
 
 def check_models(entries: list[str], *, refused: Collection[str] = ()) -> tuple[str, ...]:

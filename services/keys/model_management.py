@@ -209,7 +209,8 @@ def _read(
         (entry,) = read_models([raw], {}, place, notes)
     except ConfigError as error:
         message = str(error).removeprefix("request: ").removeprefix("[0].")
-        raise InvalidRequest(message, "litellm_params") from error
+        # It begins with the place in the entry, which is the body.
+        raise InvalidRequest(message, message.partition(": ")[0]) from error
     lines = [line.removeprefix("request: ").removeprefix("[0].") for line in notes.lines()]
     return entry, lines
 

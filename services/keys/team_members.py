@@ -13,13 +13,13 @@ from services.keys.management import (
     Answer,
     Context,
     Plan,
-    check_id,
     check_models,
     check_numbers,
     find_team,
     given,
     sent_fields,
     unknown_entries,
+    user_named,
 )
 from services.keys.permits import DEFAULT_PERMISSIONS
 from services.keys.records import Membership, TeamRecord
@@ -94,21 +94,24 @@ def _added(
     reason: str,
 ) -> Plan:
     check_leads(ctx, team)
+    is_one = isinstance(request, MemberAdd) and isinstance(request.member, Member)
+    field = "member" if isinstance(request, MemberAdd) else "members"
     if not members:
-        msg = "member must name at least one user"
-        raise InvalidRequest(msg, "member")
+        msg = f"{field} must name at least one user"
+        raise InvalidRequest(msg, field)
     updated = []
     for position, member in enumerate(members):
-        user_id = _user_of(state, member.user_id, member.user_email, f"member[{position}]")
+        where = field if is_one else f"{field}[{position}]"
+        user_id = user_named(state, member.user_id, member.user_email, where)
         if role_in(team, user_id) == member.role and reason == "team/member_add":
             msg = f"User={user_id} is already a member of this team with the role {member.role!r}"
-            raise AlreadyTaken(msg, "member")
+            raise AlreadyTaken(msg, where)
         team = with_role(team, user_id, member.user_email, member.role)
         team = _with_membership(team, user_id, request)
         updated.append(user_id)
     if len(team.details.members_with_roles) > _MAX_MEMBERS:
         msg = f"a team has at most {_MAX_MEMBERS} members"
-        raise InvalidRequest(msg, "member")
+        raise InvalidRequest(msg, field)
     warnings = unknown_entries(state, given(request.allowed_models, []))
     answer = {
         **team_row(team),
@@ -178,20 +181,6 @@ def without_member(team: TeamRecord, user_id: str) -> TeamRecord:
     return TeamRecord(grant=grant, details=details)
 
 
-def _user_of(state: State, user_id: str | None, email: str | None, where: str) -> str:
-    """The id of a user named by id, or of the one user who has an e-mail address."""
-    if user_id:
-        return check_id(user_id, f"{where}.user_id")
-    if not email:
-        msg = f"{where} needs a user_id or a user_email"
-        raise InvalidRequest(msg, where)
-    found = [u for u, user in state.users.items() if user.details.user_email == email]
-    if len(found) == 1:
-        return found[0]
-    msg = f"{where}.user_email: {'several users have' if found else 'no user has'} this address"
-    raise InvalidRequest(msg, f"{where}.user_email")
-
-
 def _member_of(
     state: State,
     team: TeamRecord,
@@ -203,7 +192,7 @@ def _member_of(
         address = given(email, None)
         of_team = (m for m in team.details.members_with_roles if m.get("user_email") == address)
         member = next(of_team, None) if address else None
-        found = (member and member["user_id"]) or _user_of(state, None, address, "member")
+        found = (member and member["user_id"]) or user_named(state, None, address, "")
     if role_in(team, found) is None:
         msg = f"User not found in team. user_id={found[:256]}, team_id={team.grant.id}"
         raise NotFound(msg, "user_id")

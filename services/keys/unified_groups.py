@@ -140,7 +140,10 @@ def _assigned_teams(
 ) -> list[TeamRecord]:
     if request.assigned_team_ids is UNSET or request.assigned_team_ids is None:
         return []
-    wanted = {team_id: find_team(state, team_id) for team_id in request.assigned_team_ids}
+    wanted = {
+        team_id: find_team(state, team_id, f"assigned_team_ids[{position}]")
+        for position, team_id in enumerate(request.assigned_team_ids)
+    }
     changed = []
     for team_id, team in {**state.teams, **wanted}.items():
         groups = _moved(team.grant.groups, group_id, is_in=team_id in wanted)

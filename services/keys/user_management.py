@@ -255,7 +255,7 @@ def _patched(
 def _joined(state: State, user: UserRecord, team_ids: list[str], ctx: Context) -> list[TeamRecord]:
     teams = []
     for team_id in dict.fromkeys(team_ids):
-        team = find_team(state, team_id)
+        team = find_team(state, team_id, f"teams[{team_ids.index(team_id)}]")
         joined = with_role(team, user.grant.id, user.details.user_email, "user")
         details = msgspec.structs.replace(joined.details, updated_at=ctx.now, updated_by=ctx.actor)
         teams.append(TeamRecord(grant=joined.grant, details=details))
