@@ -21,6 +21,7 @@ from services.keys.management import (
     sent_fields,
     stored_changes,
     unknown_entries,
+    user_named,
 )
 from services.keys.records import TeamDetails, TeamRecord
 from services.keys.state import State
@@ -191,9 +192,7 @@ def _patched(
     sent = {field: value for field, value in sent_fields(request).items() if value is not None}
     details = stored_changes(sent, TeamDetails)
     if isinstance(request.members_with_roles, list):
-        details["members_with_roles"] = [
-            _member(member, position) for position, member in enumerate(request.members_with_roles)
-        ]
+        details["members_with_roles"] = _members(state, request.members_with_roles)
     record = TeamRecord(
         grant=msgspec.structs.replace(old.grant, **grant),
         details=msgspec.structs.replace(_touched(old.details, ctx), **details),
@@ -202,12 +201,18 @@ def _patched(
     return record, warnings
 
 
-def _member(member: Member, position: int) -> dict[str, str | None]:
-    if not member.user_id and not member.user_email:
+def _members(state: State, members: list[Member]) -> list[dict[str, str | None]]:
+    """Render members, each once, by the id of the user they are; the last word on one counts."""
+    found: dict[str, dict[str, str | None]] = {}
+    for position, member in enumerate(members):
         where = f"members_with_roles[{position}]"
-        msg = f"{where} needs a user_id or a user_email"
-        raise InvalidRequest(msg, where)
-    return {"role": member.role, "user_id": member.user_id, "user_email": member.user_email}
+        user_id = user_named(state, member.user_id, member.user_email, where)
+        found[user_id] = {
+            "role": member.role,
+            "user_id": user_id,
+            "user_email": member.user_email,
+        }
+    return list(found.values())
 
 
 def _check_soft_budget(details: TeamDetails) -> None:

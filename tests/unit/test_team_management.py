@@ -95,6 +95,10 @@ def test_an_unusable_team_id_is_refused(world, team_id):
         ({"max_budget": -1}, "max_budget"),
         ({"team_member_key_duration": "soon"}, "team_member_key_duration"),
         ({"members_with_roles": [{"role": "user"}]}, "members_with_roles[0]"),
+        (
+            {"members_with_roles": [{"role": "user", "user_email": "nobody@example.com"}]},
+            "members_with_roles[0].user_email",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(world, body, param):

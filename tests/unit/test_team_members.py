@@ -42,6 +42,23 @@ def test_several_are_added_at_once_by_id_and_address(world):
             world.plan("team/member_add", team_id="t", member=nobody)
 
 
+@pytest.mark.parametrize("call", ["team/new", "team/update"])
+def test_a_team_is_made_with_members_by_address(world, call):
+    team_id = "t" if call == "team/update" else "new"
+    members = [
+        {"role": "user", "user_email": "ann@example.com"},
+        {"role": "user", "user_id": "bob"},
+        {"role": "admin", "user_id": "ann"},
+    ]
+    world.do(call, team_id=team_id, members_with_roles=members)
+    team = world.see("/team/info", team_id=team_id)["team_info"]
+    found = [(m["user_id"], m["role"]) for m in team["members_with_roles"]]
+    assert found == [("ann", "admin"), ("bob", "user")]
+    member = {"role": "user", "user_email": "ann@example.com"}
+    answer = world.do("team/member_add", team_id=team_id, member=member)
+    assert [m["user_id"] for m in answer["members_with_roles"]] == ["ann", "bob"]
+
+
 def test_a_member_is_not_added_twice_and_can_get_another_role(world):
     add(world)
     with pytest.raises(AlreadyTaken):
