@@ -198,6 +198,7 @@ class ManagementApi:
                 values = incoming.query_values(request)
                 query = read_query(_with_path(values, request, read.named), read.request)
             else:
+                incoming.check_query(request)
                 raw = await incoming.read(request)
                 query, _ = read_body(read_object(raw) if raw else {}, read.request)
             state = await self._journal.current()

@@ -9,6 +9,7 @@ from shared.credentials import Secret
 
 MAX_BODY_BYTES = 1024 * 1024
 BODY_TIMEOUT_S = 30.0
+_SHOWN = 64
 _CREDENTIAL_HEADERS = ("Authorization", "x-api-key", "api-key", "x-litellm-api-key")
 
 
@@ -66,13 +67,22 @@ def _bearer(value: str) -> str:
 def wait_asked(request: web.Request) -> bool:
     """Whether the caller wants the answer only once the change is in force (the default).
 
-    Raises InvalidRequest.
+    Raises InvalidRequest, as `check_query` does.
     """
-    value = query_values(request).get("wait", "1")
+    check_query(request, "wait")
+    value = request.query.get("wait", "1")
     if value not in ("0", "1"):
         msg = "wait must be 0 or 1"
         raise InvalidRequest(msg, "wait")
     return value == "1"
+
+
+def check_query(request: web.Request, *known: str) -> None:
+    """Raise InvalidRequest when a call that takes its fields in a body has others in its query."""
+    for name in query_values(request):
+        if name not in known:
+            msg = f"{name[:_SHOWN]}: fields of this call go in its JSON body, not in the query"
+            raise InvalidRequest(msg, name[:_SHOWN])
 
 
 def query_values(request: web.Request) -> dict[str, str]:

@@ -378,6 +378,15 @@ async def test_a_write_that_is_not_in_force_yet_says_so(client, journal):
     assert len(journal.committed) == 3
 
 
+@pytest.mark.parametrize("path", ["/key/generate?wait=1&", "/team/new?", "/v2/key/info?"])
+async def test_a_field_in_the_query_of_a_call_that_has_a_body_is_refused(client, journal, path):
+    response = await post(client, f"{path}models=x")
+    error = await error_of(response)
+    assert (response.status, error["param"]) == (400, "models")
+    assert "body" in error["message"]
+    assert not journal.committed
+
+
 @pytest.mark.parametrize(
     ("sent", "answered"),
     [
