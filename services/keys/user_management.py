@@ -37,8 +37,8 @@ from shared.changes import Tombstone, UserGrant
 
 _NOT_OF_A_USER = frozenset({"all-team-models"})
 _DURATIONS = ("budget_duration",)
-_THEIR_OWN = frozenset({"user_id", "user_email", "user_alias", "metadata"})
-"""What users may change of themselves."""
+_THEIR_OWN = frozenset({"user_id", "user_alias", "metadata"})
+"""What users may change of themselves. Not their address: admins name users by it."""
 
 
 def new(state: State, request: UserNew, ctx: Context) -> Plan:
@@ -222,8 +222,9 @@ def _check_own(ctx: Context, old: UserRecord, request: UserUpdate) -> None:
     if old.grant.id != ctx.caller.user_id:
         msg = "user_id: only a proxy admin changes other users"
         raise Forbidden(msg, "user_id")
-    for field in sent_fields(request):
-        if field not in _THEIR_OWN:
+    for field, value in sent_fields(request).items():
+        is_as_it_was = field == "user_email" and value == old.details.user_email
+        if field not in _THEIR_OWN and not is_as_it_was:
             msg = f"{field}: only a proxy admin changes it"
             raise Forbidden(msg, field)
 

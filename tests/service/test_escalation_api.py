@@ -40,6 +40,8 @@ async def world():
         ]
         for body in make:
             await world.made("/key/generate", body)
+        address = {"user_id": "user", "user_email": "user@example.com"}
+        await world.made("/user/update", address)
         await world.made("/team/update", {"team_id": "t", "models": ["gpt-4", "openai/*"]})
         body = {"team_id": "t", "team_member_permissions": ["/key/generate", "/key/update"]}
         await world.made("/team/permissions_update", body)
@@ -187,7 +189,13 @@ ATTEMPTS = {
     ),
     "a role": (KEYS["user"], "/user/update", {"user_id": "user", "user_role": "proxy_admin"}),
     "a list": (KEYS["user"], "/user/update", {"user_id": "user", "models": ["gpt-4"]}),
-    "another's address": (KEYS["user"], "/user/update", {"user_id": "carol", "user_alias": "x"}),
+    "another's alias": (KEYS["user"], "/user/update", {"user_id": "carol", "user_alias": "x"}),
+    "an address": (
+        KEYS["user"],
+        "/user/update",
+        {"user_id": "user", "user_email": "boss@example.com"},
+    ),
+    "no address": (KEYS["user"], "/user/update", {"user_id": "user", "user_email": None}),
     "to lead one's team": (
         KEYS["user"],
         "/team/member_update",
@@ -264,6 +272,11 @@ ALLOWED = {
         KEYS["user"],
         "/key/update",
         {"key": digest(OWN["user"]), "tags": ["x"]},
+    ),
+    "one's own alias, named by one's address": (
+        KEYS["user"],
+        "/user/update",
+        {"user_email": "user@example.com", "user_alias": "x"},
     ),
     "one's own alias": (KEYS["user"], "/user/update", {"user_id": "user", "user_alias": "x"}),
     "anything, as an admin": (KEYS["admin"], "/key/update", {"key": CAROLS, "models": ["*"]}),
