@@ -13,7 +13,7 @@ from aiohttp import web
 from services.keys import callers, incoming, once, openapi
 from services.keys.callers import Caller
 from services.keys.endpoints import READS, WRITES, Read, Write
-from services.keys.errors import Conflict, InvalidRequest, ManagementError
+from services.keys.errors import Conflict, InvalidRequest, ManagementError, Unavailable
 from services.keys.incoming import Refused, unauthorised
 from services.keys.json_body import read_object
 from services.keys.management import Context, Plan
@@ -137,6 +137,7 @@ class ManagementApi:
         async def handle(request: web.Request) -> web.Response:
             digest, caller = await self._authorise(request, write.call)
             wait = incoming.wait_asked(request)
+            least = incoming.least_revision(request)
             raw = await incoming.read(request)
             members = {} if write.may_be_empty and not raw else read_object(raw)
             body, ignored = read_body(_with_path(members, request, write.named), write.request)
@@ -144,6 +145,7 @@ class ManagementApi:
             named = once.named(key, digest, f"{write.method} {request.path}", raw)
 
             def plan(state: State) -> Plan:
+                _check_reached(state, least)
                 if named is not None:
                     once.check_not_done(named, state.done(named))
                 made = write.plan(state, body, self._context(state, request, digest, write.call))
@@ -201,7 +203,9 @@ class ManagementApi:
                 incoming.check_query(request)
                 raw = await incoming.read(request)
                 query, _ = read_body(read_object(raw) if raw else {}, read.request)
+            least = incoming.least_revision(request)
             state = await self._journal.current()
+            _check_reached(state, least)
             answer = read.look(state, query, self._context(state, request, digest, read.call))
             return json_reply(200, answer, {"x-grantgate-revision": str(state.rev)})
 
@@ -247,6 +251,13 @@ class ManagementApi:
         # Looked at again when the call is carried out: they may have lost the right by then.
         state = await self._journal.current()
         return digest, self._context(state, request, digest, call).caller
+
+
+def _check_reached(state: State, least: int) -> None:
+    """Raise Unavailable when the log is not as far as the caller has seen it."""
+    if state.rev < least:
+        msg = f"the log of changes is at revision {state.rev}, not yet at {least}; try again"
+        raise Unavailable(msg)
 
 
 def _changed_by(request: web.Request) -> str:

@@ -1,6 +1,7 @@
 """What a management call carries over HTTP: one credential, a query, a JSON body."""
 
 import asyncio
+import re
 
 from aiohttp import hdrs, web
 
@@ -9,6 +10,8 @@ from shared.credentials import Secret
 
 MAX_BODY_BYTES = 1024 * 1024
 BODY_TIMEOUT_S = 30.0
+MIN_REVISION = "x-grantgate-min-revision"
+_REVISION = re.compile(r"[0-9]{1,18}")
 _SHOWN = 64
 _CREDENTIAL_HEADERS = ("Authorization", "x-api-key", "api-key", "x-litellm-api-key")
 
@@ -75,6 +78,15 @@ def wait_asked(request: web.Request) -> bool:
         msg = "wait must be 0 or 1"
         raise InvalidRequest(msg, "wait")
     return value == "1"
+
+
+def least_revision(request: web.Request) -> int:
+    """Give the revision the answer must not be older than, 0 for any. Raises InvalidRequest."""
+    sent = request.headers.getall(MIN_REVISION, [])
+    if sent and (len(sent) > 1 or not _REVISION.fullmatch(sent[0])):
+        msg = f"{MIN_REVISION} must be one non-negative integer"
+        raise InvalidRequest(msg, MIN_REVISION)
+    return int(sent[0]) if sent else 0
 
 
 def check_query(request: web.Request, *known: str) -> None:

@@ -378,6 +378,27 @@ async def test_a_write_that_is_not_in_force_yet_says_so(client, journal):
     assert len(journal.committed) == 3
 
 
+@pytest.mark.parametrize("call", [("POST", "/key/generate"), ("GET", "/key/list")])
+async def test_an_answer_is_of_the_revision_asked_for_or_later(client, journal, call):
+    async def ask(*least):
+        headers = [*AUTH.items(), *(("x-grantgate-min-revision", each) for each in least)]
+        json = {} if call[0] == "POST" else None
+        return await client.request(*call, json=json, headers=headers)
+
+    await made(client, "/team/new")
+    assert (await ask("1")).status == 200
+    head = journal.state.rev
+    response = await ask(str(head + 1))
+    error = await error_of(response)
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert str(head) in error["message"]
+    for wrong in (["x"], ["-1"], ["1.5"], [""], ["1", "1"]):
+        response = await ask(*wrong)
+        error = await error_of(response)
+        assert (response.status, error["param"]) == (400, "x-grantgate-min-revision")
+    assert journal.state.rev == head
+
+
 @pytest.mark.parametrize("path", ["/key/generate?wait=1&", "/team/new?", "/v2/key/info?"])
 async def test_a_field_in_the_query_of_a_call_that_has_a_body_is_refused(client, journal, path):
     response = await post(client, f"{path}models=x")
