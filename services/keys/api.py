@@ -49,6 +49,10 @@ class Committed(Protocol):
 class Journal(Protocol):
     """What the API needs of the change log."""
 
+    @property
+    def state(self) -> State:
+        """The state as far as this process knows it."""
+
     async def current(self) -> State:
         """Give the state at the log's head. Raises Unavailable."""
 
@@ -131,6 +135,7 @@ class ManagementApi:
             response = envelope(500, "internal_server_error", "Internal Server Error")
         if not response.prepared:
             response.headers["x-request-id"] = request_id
+            response.headers.setdefault("x-grantgate-revision", str(self._journal.state.rev))
         return response
 
     def _writing(self, write: Write) -> Handler:

@@ -378,6 +378,19 @@ async def test_a_write_that_is_not_in_force_yet_says_so(client, journal):
     assert len(journal.committed) == 3
 
 
+async def test_every_answer_says_which_revision_is_known_here(client, journal):
+    await made(client, "/team/new")
+    head = str(journal.state.rev)
+    for path in ("/key/generate", "/nowhere", "/key/info", "/broken"):
+        for headers in (AUTH, {}, {"Authorization": "Bearer sk-nobody"}):
+            response = await client.post(path, json={"models": 1}, headers=headers)
+            assert response.status >= 400
+            assert response.headers["x-grantgate-revision"] == head
+    journal.is_down = True
+    response = await post(client, "/key/generate")
+    assert (response.status, response.headers["x-grantgate-revision"]) == (503, head)
+
+
 @pytest.mark.parametrize("call", [("POST", "/key/generate"), ("GET", "/key/list")])
 async def test_an_answer_is_of_the_revision_asked_for_or_later(client, journal, call):
     async def ask(*least):
