@@ -42,6 +42,23 @@ def _serve(service: str, config: Path | None) -> None:
     raise typer.Exit(module.main())
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def up(  # noqa: PLR0913 - one parameter for each option
     *,

@@ -29,8 +29,8 @@ _REMIND_S = 10.0
 _CANNOT_START = 2
 
 
-class DataDirTaken(Exception):
-    """Another stack runs on the same data directory."""
+class DataDirUnusable(Exception):
+    """The data directory cannot be made, or another stack runs on it."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,17 +68,25 @@ class _Output:
 
 @contextlib.contextmanager
 def _data_dir(path: Path) -> Iterator[Path]:
-    """Make the data directory, readable by its owner alone, and keep other stacks out of it."""
-    path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-    for folder in (path, path / "jetstream", path / "mongo"):
-        folder.mkdir(mode=_PRIVATE, exist_ok=True)
-        folder.chmod(_PRIVATE)
-    with (path / "lock").open("w") as lock:
+    """Make the data directory, readable by its owner alone, and keep other stacks out of it.
+
+    Raises DataDirUnusable.
+    """
+    try:
+        path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        for folder in (path, path / "jetstream", path / "mongo"):
+            folder.mkdir(mode=_PRIVATE, exist_ok=True)
+            folder.chmod(_PRIVATE)
+        locked = (path / "lock").open("w")
+    except OSError as error:
+        message = f"{path} cannot be made or written ({error.strerror}): choose another --data-dir"
+        raise DataDirUnusable(message) from error
+    with locked as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             message = f"{path} is in use by another grantgate up: choose another --data-dir"
-            raise DataDirTaken(message) from error
+            raise DataDirUnusable(message) from error
         yield path
 
 
@@ -176,6 +184,6 @@ def up(options: Options) -> int:
     output = _Output()
     try:
         return _up(options, output)
-    except (config.ConfigError, DataDirTaken, MissingServer, PortTaken, OSError) as problem:
+    except (config.ConfigError, DataDirUnusable, MissingServer, PortTaken, OSError) as problem:
         output.say(f"grantgate up: {problem}")
         return _CANNOT_START

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ import msgspec
 
 from services.keys import doctor, mending
 from services.keys.doctor import Report
-from services.keys.errors import ManagementError
+from services.keys.errors import ManagementError, Unavailable
 from services.keys.log import name_of
 from services.keys.store import Taken, open_store
 from shared import bus, config
@@ -57,9 +58,21 @@ async def run(settings: Settings, options: Options, say: Say) -> int:
         return await _run(settings, options, say)
     except Taken:
         say("Not done: somebody else writes to the log. Stop every keys replica, then try again.")
-    except (ManagementError, BusUnavailable) as problem:
+    except BusUnavailable as problem:
+        say(f"Not done: NATS at {settings.nats_url} does not answer ({problem}).")
+    except Unavailable as problem:
+        where = _hosts(settings.mongo_url)
+        say(f"Not done: {problem}. Start MongoDB at {where}, or correct grantgate.mongo_url.")
+    except ManagementError as problem:
         say(f"Not done: {problem}")
     return 2
+
+
+def _hosts(mongo_url: str) -> str:
+    """Give the hosts in an address, and nothing of its user, password and options."""
+    # The last @ first: whoever did not escape one, or a slash, in a password does not see it.
+    after = mongo_url.partition("://")[2].rpartition("@")[2]
+    return re.split(r"[/?]", after, maxsplit=1)[0]
 
 
 async def _run(settings: Settings, options: Options, say: Say) -> int:
@@ -73,8 +86,9 @@ async def _run(settings: Settings, options: Options, say: Say) -> int:
         why = None if refusal is None else str(refusal)
         report, reading = await doctor.examine(store, stream, why)
         if stream is None:
-            cure = "start NATS, or correct grantgate.nats_url and the password"
-            unreached = doctor.Finding(kind="bus_unreachable", says=settings.nats_url, cure=cure)
+            says = f"NATS at {settings.nats_url} does not answer"
+            cure = "start it, or correct grantgate.nats_url and the password"
+            unreached = doctor.Finding(kind="bus_unreachable", says=says, cure=cure)
             report.findings = (*report.findings, unreached)
         if options.choice == "look":
             await _show(report, stream, say, as_json=options.as_json)

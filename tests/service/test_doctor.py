@@ -294,9 +294,24 @@ async def test_without_the_bus_the_log_is_still_examined(site):
     publisher.stop()
     await site.server.terminate()
 
-    assert await site.findings() == (1, {"bus_unreachable"})
+    status, said = await site.doctor()
+    assert status == 1
+    address = f"nats://127.0.0.1:{site.server.port}"
+    assert f"FOUND   bus_unreachable: NATS at {address} does not answer" in said
     assert (await site.doctor(choice="adopt-log"))[0] == 2
     await site.server.start()
+
+
+async def test_without_the_database_its_address_is_named_and_not_its_password(site):
+    port = parts.free_port()
+    site.mongo_url = f"mongodb://user:hush@127.0.0.1:{port}/?w=1"
+    status, said = await site.doctor()
+    assert status == 2
+    assert f"MongoDB at 127.0.0.1:{port}, or" in said
+    assert "hush" not in said
+    for badly_escaped in ("hu@sh", "hu/sh", "hu?sh@"):
+        url = f"mongodb+srv://user:{badly_escaped}@a,b:1/?w=1"
+        assert doctor_command._hosts(url) == "a,b:1"
 
 
 async def is_sound(site):

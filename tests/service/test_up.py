@@ -21,7 +21,7 @@ from services.dev.master_key import choose, with_file
 from services.dev.ports import HOST, PortTaken, free_ports, held, until_listening
 from services.dev.stack import Shape, Stack, plan
 from services.dev.supervisor import Command, Supervisor
-from services.dev.up import DataDirTaken, _data_dir
+from services.dev.up import DataDirUnusable, _data_dir
 from shared.credentials import Secret
 
 SLEEPER = "import signal; print('up', flush=True); signal.pause()"
@@ -273,9 +273,17 @@ def test_the_data_directory_is_private_and_has_one_user_at_a_time(tmp_path):
     with _data_dir(path):
         for folder in (path, path / "jetstream", path / "mongo"):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        with pytest.raises(DataDirTaken, match="--data-dir"), _data_dir(path):
+        with pytest.raises(DataDirUnusable, match="--data-dir"), _data_dir(path):
             pass
     with _data_dir(path):
+        pass
+
+
+def test_a_data_directory_that_cannot_be_made_is_told_with_a_cure(tmp_path):
+    (tmp_path / "file").touch()
+    wanted = tmp_path / "file" / "data"
+    cause = f"{wanted} cannot be made .*: choose another --data-dir"
+    with pytest.raises(DataDirUnusable, match=cause), _data_dir(wanted):
         pass
 
 
@@ -428,3 +436,4 @@ async def test_the_command_line_names_its_commands():
     assert status == 0
     assert all(name in output for name in ("up", "keys", "policy", "gateway", "version"))
     assert await grantgate("version") == (0, "0.1.0\n")
+    assert await grantgate("--version") == (0, "0.1.0\n")
