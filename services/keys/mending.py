@@ -127,6 +127,9 @@ def _whole(mutation: Mutation, state: State, now: float) -> Write:
         case KeyGrant():
             key = state.keys.get(mutation.id)
             details = key.details if key else _unknown(KeyDetails, now, key_name="sk-...")
+            if key is None or key.grant.user_id != mutation.user_id:
+                # Who gave it to this user, and who knows its secret, was lost with the log.
+                details = msgspec.structs.replace(details, acts_for_user=False)
             return KeyRecord(grant=mutation, details=details)
         case TeamGrant():
             team = state.teams.get(mutation.id)

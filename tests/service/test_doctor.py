@@ -191,6 +191,22 @@ async def test_what_the_stream_still_has_is_restored_decisions_and_all(site):
     assert await site.findings() == (0, set())
 
 
+async def test_a_restored_key_manages_for_nobody_it_is_not_known_to_be_given_to(site):
+    journal, publisher = await site.keys()
+    await journal.commit_everywhere(record(1, user_id="ann"), record(2, user_id="ann"))
+    await journal.commit_everywhere(record(3, user_id="ann"))
+    for number, user in ((1, "ann"), (2, "admin"), (4, "ann")):
+        await journal.commit_everywhere(record(number, user_id=user, blocked=True))
+    publisher.stop()
+    await site.restore_to(2)
+
+    status, said = await site.doctor(choice="restore-from-stream")
+    assert status == 0, said
+    journal, _ = await site.keys()
+    acting = {n: journal.state.keys[record(n).grant.id].details.acts_for_user for n in range(1, 5)}
+    assert acting == {1: True, 2: False, 3: True, 4: False}
+
+
 async def test_a_forked_log_is_found_and_only_adoption_is_offered(site):
     journal, publisher = await site.keys()
     for number in (1, 2, 3):
