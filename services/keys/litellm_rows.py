@@ -51,6 +51,8 @@ _JSON = (
 
 _DASHBOARD = "litellm-dashboard"
 """The team of the keys by which LiteLLM's dashboard is logged in."""
+_MASTER = "default_user_id"
+"""What LiteLLM calls the holder of the master key."""
 _UNKNOWN = "import"
 _AT = re.compile(r"(.*?)(?: - at `(?:key in )?\$\.?(.*)`)?", re.DOTALL)
 
@@ -133,8 +135,19 @@ def _key(row: Fields) -> KeyRecord | None:
     given: Fields = {
         "key_name": row.get("key_name") or "sk-...",
         "blocked_is_set": read.blocked is not None,
+        "acts_for_user": _acts(row, read),
     }
     return KeyRecord(grant=grant, details=_details(row, KeyDetails, given))
+
+
+def _acts(row: Fields, key: KeyRow) -> bool:
+    """Whether a key may manage for its user here.
+
+    In LiteLLM a team's admin could make one in the name of anybody in the team: of a team's key,
+    only what its user or the master key made and changed is known not to be such a one.
+    """
+    by = {row.get("created_by"), row.get("updated_by") or row.get("created_by")}
+    return key.team_id is None or by <= {key.user_id, _MASTER}
 
 
 def _team(row: Fields) -> TeamRecord:

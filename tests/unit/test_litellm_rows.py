@@ -89,6 +89,22 @@ def test_what_is_only_stored_is_stored_and_null_is_the_default():
     assert not details.blocked_is_set
 
 
+@pytest.mark.parametrize(
+    ("row", "acts"),
+    [
+        ({"team_id": None, "created_by": "boss"}, True),
+        ({"team_id": "t", "created_by": "u"}, True),
+        ({"team_id": "t", "created_by": "default_user_id", "updated_by": "u"}, True),
+        ({"team_id": "t", "created_by": "lead"}, False),
+        ({"team_id": "t", "created_by": "u", "updated_by": "lead"}, False),
+        ({"team_id": "t"}, False),
+        ({"team_id": "t", "created_by": "lead", "acts_for_user": True}, False),
+    ],
+)
+def test_a_teams_key_that_somebody_else_made_does_not_manage_for_its_user(row, acts):
+    assert read(KEY, user_id="u", **row).details.acts_for_user == acts
+
+
 def test_a_key_that_was_stored_in_the_clear_is_hashed():
     assert read(KEY, token=SECRET).grant.id == Secret(SECRET).digest()
 
