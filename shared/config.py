@@ -14,6 +14,7 @@ import yaml
 from shared.catalogue import Deployment
 from shared.credentials import Secret
 from shared.litellm_fields import note_unused
+from shared.master_key import read_master_key
 from shared.model_list import ModelEntry, read_models
 from shared.reading import (
     ConfigError,
@@ -24,7 +25,7 @@ from shared.reading import (
     read_file,
     resolve,
 )
-from shared.settings import Settings, read_master_key, read_settings, with_secret_files
+from shared.settings import Settings, read_settings, with_secret_files
 
 __all__ = ["Config", "ConfigError", "ModelEntry", "Settings", "load", "load_settings", "resolve"]
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from shared.credentials import Secret, is_wellformed
+from shared.addresses import Reach
+from shared.credentials import Secret
 from shared.reading import (
     ENVIRONMENT,
     ConfigError,
@@ -22,8 +23,6 @@ from shared.reading import (
 
 PREFIX = "GRANTGATE_"
 MASTER_KEY = PREFIX + "MASTER_KEY"
-MIN_MASTER_KEY = 8
-"""Characters a master key must have."""
 
 _Port = Annotated[int, Meta(ge=0, le=65535, description="a port number, 0 to 65535")]
 _Seconds = Annotated[float, Meta(gt=0, le=86400, description="a number of seconds above 0")]
@@ -56,6 +55,10 @@ _Database = Annotated[
     ),
 ]
 _Folder = Annotated[str, Meta(min_length=1, pattern=r"\A[^\x00]+\Z", description="a folder's path")]
+_Private = Annotated[
+    bool | tuple[str, ...],
+    Meta(description="true, false, or networks (10.0.0.0/8) and host names"),
+]
 _Copies = Annotated[int, Meta(ge=1, le=5, description="1 to 5")]
 _Flag = Annotated[bool, Meta(description="true or false")]
 _Level = Annotated[
@@ -105,6 +108,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upstream_idle_timeout_s: _Seconds = 300.0
     upstream_max_connections: _Count = 1000
     upstream_ca_file: _Path | None = None
+    allow_private_upstreams: _Private = False
     decision_timeout_s: _Seconds = 1.0
     list_models: _Flag = True
     abort_streams: _Flag = True
@@ -229,13 +233,19 @@ def _read(name: str, value: object, place: Place, *, lax: bool) -> object:
     kind = _TYPES[name]
     if kind is _Password:
         return Secret(text(value, place))
-    lowered = value.lower() if lax and isinstance(value, str) and kind is _Flag else value
+    if lax and isinstance(value, str) and kind in (_Flag, _Private):
+        value = value.lower()
+        if kind is _Private and value not in ("true", "false"):
+            value = [entry.strip() for entry in value.split(",")]
     try:
-        return msgspec.convert(lowered, kind, strict=not lax)
-    except msgspec.ValidationError:
+        found = msgspec.convert(value, kind, strict=not lax)
+        if kind is _Private:
+            Reach(found)
+    except (msgspec.ValidationError, ValueError):
         # msgspec's own text is not used: a value may hold a password.
         what = f"must be {_expectation(kind)}"
         raise place.error(what, "correct the value") from None
+    return found
 
 
 def _expectation(kind: object) -> str:
@@ -273,21 +283,3 @@ def with_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
             raise place.error(what, "write the value into it")
         filled[name] = value
     return filled
-
-
-def read_master_key(value: object, environ: Mapping[str, str], place: Place) -> Secret | None:
-    """The master key: `general_settings.master_key`, else of the environment, else none.
-
-    `environ` has its secret files filled in. Raises ConfigError for one that cannot be used.
-    """
-    if value is not None:
-        secret = resolve(text(value, place), environ, place)
-    else:
-        name = next((n for n in (MASTER_KEY, "LITELLM_MASTER_KEY") if environ.get(n)), None)
-        if name is None:
-            return None
-        place, secret = Place(ENVIRONMENT, name), environ[name]
-    if len(secret) < MIN_MASTER_KEY or not is_wellformed(secret):
-        what = f"a master key begins with sk- and has {MIN_MASTER_KEY} or more visible characters"
-        raise place.error(what, "choose another (one that begins with sk-gg- must be a minted one)")
-    return Secret(secret)

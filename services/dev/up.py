@@ -22,6 +22,9 @@ from shared import config
 EXAMPLE_ENVIRON = {"GRANTGATE_DRAIN_S": "5"}
 """What goes with the example configuration when the user has not set it."""
 
+_LOOPBACK = ("127.0.0.0/8", "::1", "localhost")
+"""Where the demo upstream is, and what developers run beside it: models may be made for these."""
+
 _PRIVATE = 0o700
 _POLL_S = 0.05
 _PROBE_S = 2.0
@@ -99,6 +102,13 @@ def _environ(options: Options, inherited: Mapping[str, str], file: Path) -> dict
     return {**defaults, **environ, "GRANTGATE_CONFIG": str(file)}
 
 
+def _with_loopback(private: bool | tuple[str, ...]) -> dict[str, str]:
+    """The setting `allow_private_upstreams` of a stack that is for development."""
+    entries = () if isinstance(private, bool) else private
+    value = "true" if private is True else ",".join((*entries, *_LOOPBACK))
+    return {"GRANTGATE_ALLOW_PRIVATE_UPSTREAMS": value}
+
+
 def _curl(url: str, master_key: MasterKey, model: str | None) -> str:
     """A command to paste: a chat when the model is known to answer one, else the list of models."""
     # Double quotes, so that the shell fills in a variable.
@@ -158,7 +168,9 @@ def _up(options: Options, output: _Output) -> int:
             nats_url=options.nats_url,
             mongo_url=options.mongo_url,
         )
-        stack = plan(shape, {**environ, **master_key.environ}, configured.settings.drain_s)
+        settings = configured.settings
+        environ |= _with_loopback(settings.allow_private_upstreams)
+        stack = plan(shape, {**environ, **master_key.environ}, settings.drain_s)
         if options.mongo_url is None:
             output.remark(
                 "the embedded database is for development; "

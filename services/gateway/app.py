@@ -24,6 +24,7 @@ from services.gateway.server import StrictServer, public_port
 from services.gateway.stored_upstreams import StoredUpstreams
 from services.gateway.tunnels import Proxies
 from services.gateway.upstreams import Upstreams, build
+from shared.addresses import Reach
 from shared.catalogue import VERSIONED
 from shared.config import Config
 from shared.courier import Courier
@@ -156,6 +157,7 @@ def upstream_pools(settings: Settings) -> Iterator[Pools]:
             {scheme: environment.get(scheme, "") for scheme in ("http", "https")},
             lambda host: bool(urllib.request.proxy_bypass(host)),
         ),
+        reach=Reach(settings.allow_private_upstreams),
     )
     try:
         yield pools

@@ -143,7 +143,7 @@ class Discovery:
 
     async def _fetch(self, upstream: Upstream) -> _Models:
         """The upstream's list. Raises _NotAList, Unreachable, Broken, TimeoutError."""
-        target = target_of(upstream.id, upstream.models_url or "")
+        target = target_of(upstream.id, upstream.models_url or "", is_checked=upstream.is_stored)
         head = [b"GET ", self._pools.request_target(target), b" HTTP/1.1\r\nhost: "]
         head += [target.authority, b"\r\naccept: application/json\r\naccept-encoding: identity\r\n"]
         headers = dict(upstream.headers)

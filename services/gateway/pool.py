@@ -1,9 +1,10 @@
 """Keep-alive connections to upstreams, a pool for each deployment."""
 
 import asyncio
+import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from services.gateway.answer import Answer, Broken
 from services.gateway.tunnels import NO_PROXIES, Proxies, open_tunnel
 from services.gateway.wire import Connection
+from shared.addresses import PUBLIC, Reach
 
 _SWEEP_S = 1.0
 
@@ -23,10 +25,15 @@ class ConnectTimeout(Unreachable):
     """No connection could be made, or became free, in time."""
 
 
+class AddressRefused(Unreachable):
+    """The name has no address that its upstream may be at."""
+
+
 class Target(NamedTuple):
     """Where a request goes. `path` (with its query) and `authority` are as they are sent.
 
     `pool` names the connections that may carry it: those of one deployment at one address.
+    `is_checked`: the host was chosen at run time, so that its addresses must be in reach.
     """
 
     pool: str
@@ -35,9 +42,10 @@ class Target(NamedTuple):
     port: int
     path: bytes
     authority: bytes
+    is_checked: bool = False
 
 
-def target_of(deployment: str, url: str) -> Target:
+def target_of(deployment: str, url: str, *, is_checked: bool = False) -> Target:
     """Read an http(s) URL, whose path is sent as it is written. ValueError when it is not ASCII."""
     parts = urlsplit(url)
     secure = parts.scheme == "https"
@@ -49,7 +57,14 @@ def target_of(deployment: str, url: str) -> Target:
         parts.port or (443 if secure else 80),
         path.encode("ascii"),
         parts.netloc.encode("ascii"),
+        is_checked,
     )
+
+
+async def _addresses_of(host: str) -> list[str]:
+    """What a name stands for now. OSError when nothing does."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
 class _Pool:
@@ -103,13 +118,20 @@ class Pools:
         keep_idle_s: float,
         most: int,
         proxies: Proxies = NO_PROXIES,
+        reach: Reach = PUBLIC,
+        resolve: Callable[[str], Awaitable[Sequence[str]]] | None = None,
     ) -> None:
-        """Hold at most `most` connections to each deployment."""
+        """Hold at most `most` connections to each deployment.
+
+        `reach` and `resolve`, which gives a name's addresses, are for checked targets.
+        """
         self._tls = tls
         self._connect_timeout_s = connect_timeout_s
         self._keep_idle_s = keep_idle_s
         self._most = most
         self._proxies = proxies
+        self._reach = reach
+        self._resolve = resolve or _addresses_of
         self._pools: dict[str, _Pool] = {}
         self._loop = asyncio.get_running_loop()
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
@@ -195,14 +217,49 @@ class Pools:
         self, target: Target, on_idle: Callable[[Connection, bool], None]
     ) -> Connection:
         connection = Connection(self._loop, on_idle)
+        if target.is_checked and self._reach.refuses(target.host):
+            raise AddressRefused
         proxy = self._proxies.of(target.secure, target.host)
         tls = self._tls if target.secure else None
         if proxy is not None and tls is not None:
             await open_tunnel(self._loop, proxy, target.host, target.port, tls, connection)
             return connection
-        host, port = (target.host, target.port) if proxy is None else (proxy.host, proxy.port)
-        await self._loop.create_connection(lambda: connection, host, port, ssl=tls)
+        if proxy is not None:
+            await self._loop.create_connection(lambda: connection, proxy.host, proxy.port)
+        elif target.is_checked:
+            await self._open_checked(target, tls, connection)
+        else:
+            await self._loop.create_connection(
+                lambda: connection, target.host, target.port, ssl=tls
+            )
         return connection
+
+    async def _open_checked(
+        self, target: Target, tls: ssl.SSLContext | None, connection: Connection
+    ) -> None:
+        """Connect to an address that was judged, not to the name: it may change its mind.
+
+        TLS is still asked to prove the name.
+        """
+        found = await self._resolve(target.host)
+        permitted = [each for each in found if self._reach.permits(target.host, each)]
+        if not permitted:
+            raise AddressRefused
+        problem: OSError | None = None
+        for address in permitted:
+            try:
+                await self._loop.create_connection(
+                    lambda: connection,
+                    address,
+                    target.port,
+                    ssl=tls,
+                    server_hostname=None if tls is None else target.host,
+                )
+            except OSError as error:
+                problem = error
+            else:
+                return
+        raise problem or AddressRefused
 
     def _sweep(self) -> None:
         """Close what has been idle for too long, oldest first; forget pools that hold nothing."""

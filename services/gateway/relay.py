@@ -53,6 +53,11 @@ class Upstream(Protocol):
         """Seconds to the first byte of an answer, when its configuration sets them."""
         ...
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether it was made at run time, so that its address is checked on connecting."""
+        ...
+
     def upstream_model(self, requested: str) -> str:
         """What it calls the model that was asked for."""
         ...
@@ -197,7 +202,8 @@ class Relay:
         found = self._lines.get((upstream.id, suffix, model))
         # An id may have got another address meanwhile: a credential goes to its own alone.
         if found is None or found.upstream is not upstream:
-            target = target_of(upstream.id, upstream.url_for(suffix, model))
+            url = upstream.url_for(suffix, model)
+            target = target_of(upstream.id, url, is_checked=upstream.is_stored)
             where = self._pools.request_target(target)
             start = b"POST " + where + b" HTTP/1.1\r\nhost: " + target.authority + b"\r\n"
             name = upstream.id

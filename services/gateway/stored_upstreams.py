@@ -136,4 +136,4 @@ class StoredUpstreams:
             return
         for known in [k for k in self._fetched if k.startswith(model_id + VERSIONED)]:
             del self._fetched[known]
-        self._fetched[ref] = msgspec.structs.replace(upstream, id=ref)
+        self._fetched[ref] = msgspec.structs.replace(upstream, id=ref, is_stored=True)

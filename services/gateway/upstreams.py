@@ -29,7 +29,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is the deployment's model name, `model` what is sent in its place, both perhaps with
     stars. `azure_version` is set for Azure's way of addressing. `timeout_s` is in seconds.
-    `lists_models` says that its `/models` names what can be called: Azure's does not.
+    `lists_models` says that its `/models` names what can be called: Azure's does not. `is_stored`
+    marks a model made at run time, by somebody who may not choose any address.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     azure_version: str | None = None
     lists_models: bool = True
+    is_stored: bool = False
 
     def __repr__(self) -> str:
         """Show what may stand in a log: neither address nor credential."""

@@ -22,6 +22,7 @@ from services.keys.replies import envelope, http_error, json_reply, management_e
 from services.keys.requests import IDEMPOTENCY_KEY
 from services.keys.state import Once, State
 from services.keys.vault import Unreadable, Vault
+from shared.addresses import PUBLIC, Reach
 from shared.credentials import Secret, is_wellformed
 from shared.http import where
 
@@ -89,6 +90,7 @@ class ManagementApi:
         choose: Callable[[str], str],
         new_id: Callable[[], str],
         vault: Vault,
+        reach: Reach = PUBLIC,
     ) -> None:
         """`clock` gives epoch seconds, `choose` an unpredictable character, `new_id` a UUID."""
         self._journal = journal
@@ -97,6 +99,7 @@ class ManagementApi:
         self._choose = choose
         self._new_id = new_id
         self._vault = vault
+        self._reach = reach
         self._answers = once.Answers(clock)
 
     def routes(self) -> list[web.RouteDef]:
@@ -232,6 +235,7 @@ class ManagementApi:
             caller=caller,
             seal=self._vault.seal,
             unseal=self._unseal,
+            reach=self._reach,
         )
 
     def _unseal(self, record: str, sealed: bytes) -> bytes:

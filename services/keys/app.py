@@ -26,6 +26,7 @@ from services.keys.snapshots import Snapshots
 from services.keys.store import open_store
 from services.keys.vault import Vault
 from shared import bus
+from shared.addresses import Reach
 from shared.config import Config
 from shared.credentials import Secret, internal_token
 from shared.http import Readiness, internal_routes, listen
@@ -84,6 +85,7 @@ async def start(
         choose=secrets.choice,
         new_id=_new_id,
         vault=vault,
+        reach=Reach(settings.allow_private_upstreams),
     )
 
     def refresh() -> None:

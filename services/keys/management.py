@@ -17,6 +17,7 @@ from services.keys.errors import InvalidRequest, NotFound
 from services.keys.records import KeyRecord, TeamRecord
 from services.keys.requests import Request
 from services.keys.state import Once, State, Write
+from shared.addresses import PUBLIC, Reach
 from shared.catalogue import MAX_ENTRY, entry_problem
 from shared.credentials import Secret, is_digest
 from shared.patterns import is_pattern
@@ -37,7 +38,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
     `now` is epoch seconds; `choose` picks one character unpredictably; no key may have one of
     the `reserved` digests (the master key's). `caller` is who asks, `actor` who is said to.
-    `seal` encrypts what belongs to a record's id, `unseal` gives it back.
+    `seal` encrypts what belongs to a record's id, `unseal` gives it back. `reach` is where
+    upstreams may be.
     """
 
     now: float
@@ -48,6 +50,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     caller: Caller = MASTER
     seal: Callable[[str, bytes], bytes] = _no_vault
     unseal: Callable[[str, bytes], bytes] = _no_vault
+    reach: Reach = PUBLIC
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,8 @@
 What leads upstream (address, credential, headers) is sealed before it is written anywhere.
 """
 
+from urllib.parse import urlsplit
+
 import msgspec
 
 from services.keys.access_groups import check_group_name
@@ -45,6 +47,7 @@ def new(state: State, request: ModelNew, ctx: Context) -> Plan:
         msg = f"A model with the id '{model_id}' already exists"
         raise AlreadyTaken(msg, "model_info.id")
     entry, warnings = _read(request.model_name, request.litellm_params, {**info, "id": model_id})
+    _check_reach(entry, ctx)
     last = max((d.position for d in state.catalogue.deployments), default=0)
     record = ModelRecord(
         grant=Deployment(
@@ -150,6 +153,7 @@ def _updated(state: State, model_id: str, request: ModelFields, ctx: Context) ->
     info = {**old.details.info, **sent, "id": model_id}
     name = given(request.model_name, old.grant.name)
     entry, warnings = _read(name, params, info)
+    _check_reach(entry, ctx)
     groups = _groups(sent) if "access_groups" in sent else old.grant.access_groups
     record = ModelRecord(
         grant=msgspec.structs.replace(
@@ -213,6 +217,31 @@ def _read(
         raise InvalidRequest(message, message.partition(": ")[0]) from error
     lines = [line.removeprefix("request: ").removeprefix("[0].") for line in notes.lines()]
     return entry, lines
+
+
+def _check_reach(entry: ModelEntry, ctx: Context) -> None:
+    """Refuse an address of ours. A name, and a variable's value, the gateway judges on connecting.
+
+    What cannot be read here as a URL cannot there either.
+    """
+    if entry.api_base is None or entry.api_base.startswith(REFERENCE):
+        return
+    try:
+        parts = urlsplit(entry.api_base)
+        host = parts.hostname if parts.scheme in ("http", "https") else None
+    except ValueError:
+        host = None
+    where = "litellm_params.api_base"
+    if not host:
+        msg = f"{where}: must be an http:// or https:// URL; write it like https://host/v1"
+        raise InvalidRequest(msg, where)
+    if ctx.reach.refuses(host):
+        msg = (
+            f"{where}: leads to a private or special address, and a model made at run time may"
+            " not; name the network or host in the setting grantgate.allow_private_upstreams,"
+            " or declare the model in the configuration file"
+        )
+        raise InvalidRequest(msg, where)
 
 
 def _check_references(value: object, where: str) -> None:

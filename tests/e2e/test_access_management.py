@@ -43,6 +43,13 @@ def test_a_model_made_at_run_time_serves_when_the_call_returns(stack):
     assert stack.chat(key, "stored-model").headers["x-grantgate-reason"] == "key_model_not_allowed"
 
 
+def test_a_model_made_at_run_time_may_lead_to_the_demo_upstream_and_to_no_private_network(stack):
+    params = {"model": "openai/x", "api_base": "http://169.254.169.254/latest"}
+    answer = request(stack, "POST", "/model/new", {"model_name": "x", "litellm_params": params})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["param"] == "litellm_params.api_base"
+
+
 def test_access_groups_are_changed_in_one_step(stack):
     for name in ("group-a", "group-b"):
         new_model(stack, name)

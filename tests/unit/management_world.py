@@ -8,6 +8,7 @@ from services.keys.management import Context
 from services.keys.reading import read_body, read_query
 from services.keys.state import State
 from services.keys.vault import Vault
+from shared.addresses import PUBLIC
 from shared.catalogue import Deployment
 from shared.credentials import Secret
 
@@ -25,6 +26,7 @@ class World:
         self.state = State()
         self.now = NOW
         self.reserved = frozenset()
+        self.reach = PUBLIC
         self._characters = itertools.cycle("0123456789abcdefghijklmnopqrstuvwxyzABCDEFG")
         self._ids = (f"id-{n}" for n in itertools.count(1))
         self.state.fold(
@@ -50,6 +52,7 @@ class World:
             caller=caller,
             seal=VAULT.seal,
             unseal=VAULT.open,
+            reach=self.reach,
         )
 
     def plan(self, reason, *, by=None, **body):

@@ -7,6 +7,7 @@ from services.keys.errors import AlreadyTaken, InvalidRequest, NotFound
 from services.keys.log import Origin, make_entry, read_entry
 from services.keys.model_management import FIRST_STORED, upstream_of
 from services.keys.vault import Unreadable, Vault
+from shared.addresses import Reach
 from shared.changes import GENESIS
 from shared.credentials import Secret
 from tests.unit.management_world import VAULT, World
@@ -122,6 +123,45 @@ def test_a_model_that_cannot_be_is_refused(world, body, param):
     with pytest.raises(InvalidRequest) as caught:
         world.plan("model/new", **full)
     assert caught.value.param == param
+
+
+ELSEWHERE = [
+    "http://10.0.0.5/v1",
+    "http://[::ffff:127.0.0.1]:8000/v1",
+    "http://169.254.169.254/",
+    "http://2130706433/v1",
+    "https://LOCALHOST./v1",
+    "file:///etc/passwd",
+    "http://[::1",
+    "x",
+]
+
+
+@pytest.mark.parametrize("base", ELSEWHERE)
+@pytest.mark.parametrize("field", ["api_base", "base_url"])
+def test_row_70_a_model_made_at_run_time_leads_to_no_address_of_ours(world, base, field):
+    make(world, id="m1")
+    params = {"model": "openai/x", field: base}
+    for call, body in (
+        ("model/new", {"model_name": "new", "litellm_params": params}),
+        ("model/update", {"model_info": {"id": "m1"}, "litellm_params": {"api_base": base}}),
+        (
+            "PATCH /model/{model_id}/update",
+            {"model_id": "m1", "litellm_params": {"api_base": base}},
+        ),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            world.plan(call, **body)
+        assert caught.value.param == "litellm_params.api_base"
+        assert base not in caught.value.message
+
+
+def test_what_is_allowed_besides_public_addresses_may_be_stored(world):
+    world.reach = Reach(["10.0.0.0/8", "localhost"])
+    for base in ("http://10.0.0.5/v1", "http://localhost:8000/v1"):
+        params = {"model": "openai/x", "api_base": base}
+        made = world.do("model/new", model_name="new", litellm_params=params)
+        assert opened(world, made["model_id"])["litellm_params"] == params
 
 
 def test_a_credential_may_be_a_variable_of_the_gateway(world):

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.master_key import read_master_key
 from shared.reading import ConfigError, Notes, Place
 from shared.settings import (
     FIELDS,
     VARIABLES,
     Settings,
-    read_master_key,
     read_settings,
     with_secret_files,
 )
@@ -49,10 +49,23 @@ def test_every_default_is_acceptable_where_it_would_be_written():
         ("GRANTGATE_MONGO_URL", "mongodb://u:p@a,b/?x=y", "mongodb://u:p@a,b/?x=y"),
         ("GRANTGATE_KEYS_URL", "http://keys:4001/", "http://keys:4001"),
         ("GRANTGATE_GATEWAY_HOST", "::", "::"),
+        ("GRANTGATE_ALLOW_PRIVATE_UPSTREAMS", "True", True),
+        ("GRANTGATE_ALLOW_PRIVATE_UPSTREAMS", "10.0.0.0/8, vLLM", ("10.0.0.0/8", "vllm")),
     ],
 )
 def test_a_variable_is_read_as_its_fields_type(variable, text, expected):
     assert getattr(of(**{variable: text}), VARIABLES[variable]) == expected
+
+
+def test_a_list_in_the_file_is_read_as_one():
+    assert of({"allow_private_upstreams": ["::1", "vllm"]}).allow_private_upstreams == (
+        "::1",
+        "vllm",
+    )
+    with pytest.raises(
+        ConfigError, match=r"grantgate\.allow_private_upstreams: must be true, false"
+    ):
+        of({"allow_private_upstreams": ["10.0.0.1/8"]})
 
 
 @pytest.mark.parametrize(
@@ -72,6 +85,8 @@ def test_a_variable_is_read_as_its_fields_type(variable, text, expected):
         ("GRANTGATE_KEYS_URL", "http://u:very-secret@h"),
         ("GRANTGATE_KEYS_HOST", "a b"),
         ("GRANTGATE_MONGO_DATABASE", "a/b"),
+        ("GRANTGATE_ALLOW_PRIVATE_UPSTREAMS", "10.0.0.1/8"),
+        ("GRANTGATE_ALLOW_PRIVATE_UPSTREAMS", "10.0.0.0/8,"),
     ],
 )
 def test_a_variable_that_does_not_fit_is_named_with_what_would(variable, text):
