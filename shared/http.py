@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,11 +13,15 @@ import prometheus_client
 import structlog
 from aiohttp import http_parser, web
 
+from shared.limiter import Limiter
 from shared.listening import stop_accepting
 
 log = structlog.get_logger()
 
 _FRAMES_SHOWN = 4
+
+UNREADABLE_PER_S = 10
+"""Lines a second about requests that are no HTTP: anybody can send any number of them."""
 
 KEEPALIVE_S = 75.0
 """How long an idle or half-opened connection lives. AppRunner's own default is over an hour."""
@@ -94,12 +99,21 @@ def error_body(message: str, type_: str, param: str | None, status: int) -> byte
 class QuietConnection(web.RequestHandler):
     """A client connection whose errors are told in our words: aiohttp's quote header lines."""
 
-    __slots__ = ()
+    __slots__ = ("_unreadable",)
 
     def __init__(
-        self, server: web.Server, *, loop: asyncio.AbstractEventLoop, lingering_time: float = 10.0
+        self,
+        server: web.Server,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        unreadable: Limiter,
+        lingering_time: float = 10.0,
     ) -> None:
-        """Belong to `server`; a refused body is still read for `lingering_time` seconds."""
+        """Belong to `server`; a refused body is still read for `lingering_time` seconds.
+
+        `unreadable` bounds the lines about requests that cannot be parsed.
+        """
+        self._unreadable = unreadable
         super().__init__(
             server,
             loop=loop,
@@ -122,7 +136,10 @@ class QuietConnection(web.RequestHandler):
         """
         is_theirs = status < 500  # noqa: PLR2004
         if is_theirs:
-            log.info("request_unreadable", status=status, problem=type(exc).__name__)
+            held_back = self._unreadable.let(time.monotonic())
+            if held_back is not None:
+                problem = type(exc).__name__
+                log.info("request_unreadable", status=status, problem=problem, suppressed=held_back)
         elif not isinstance(exc, ConnectionError):
             log.error("request_failed", problem=type(exc).__name__, where=where(exc))
         if request.writer.output_size > 0:
@@ -212,8 +229,9 @@ async def listen(
             msg = "a runner that was set up has a server"
             raise RuntimeError(msg)
         loop = asyncio.get_running_loop()
+        unreadable = Limiter(UNREADABLE_PER_S)
         server = await loop.create_server(
-            lambda: QuietConnection(connections, loop=loop),
+            lambda: QuietConnection(connections, loop=loop, unreadable=unreadable),
             host,
             port,
             reuse_port=reuse_port or None,

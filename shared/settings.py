@@ -55,6 +55,7 @@ _Database = Annotated[
     ),
 ]
 _Folder = Annotated[str, Meta(min_length=1, pattern=r"\A[^\x00]+\Z", description="a folder's path")]
+_Limit = Annotated[int, Meta(ge=0, le=1_000_000, description="a number, 0 or more")]
 _Private = Annotated[
     bool | tuple[str, ...],
     Meta(description="true, false, or networks (10.0.0.0/8) and host names"),
@@ -110,6 +111,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upstream_ca_file: _Path | None = None
     allow_private_upstreams: _Private = False
     decision_timeout_s: _Seconds = 1.0
+    max_requests: _Count = 10_000
+    max_requests_per_key: _Limit = 0
+    max_connections_per_address: _Limit = 0
+    client_stall_timeout_s: _Seconds = 60.0
+    refusals_logged_per_s: _Limit = 10
     list_models: _Flag = True
     abort_streams: _Flag = True
     reload_config: _Flag = True

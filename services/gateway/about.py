@@ -14,6 +14,9 @@ from services.gateway.errors import PolicyUnavailable, Rejected
 from services.gateway.routes import Kind
 from services.gateway.whole import Whole
 
+PUBLIC = frozenset({Kind.LIVELINESS, Kind.READINESS, Kind.ROOT, Kind.OPENAPI, Kind.DOCS})
+"""Routes that need no key, tell no secret, and are answered however high the load."""
+
 FRESH_S = 60.0
 """How long a description is given before keys is asked again."""
 

@@ -8,23 +8,25 @@ import structlog
 from aiohttp import HttpVersion11, web
 
 from services.gateway import answers, headers, requests, telemetry
-from services.gateway.about import About
+from services.gateway.about import PUBLIC, About
 from services.gateway.admission import Admission, Caller, Policy
 from services.gateway.answers import Stamp
 from services.gateway.discovery import Discovery
 from services.gateway.errors import PolicyUnavailable, Rejected
 from services.gateway.headers import Inbound
+from services.gateway.load import Load, Note
 from services.gateway.management import MAX_BODY, Management
 from services.gateway.model_lists import ModelLists
 from services.gateway.refusals import SHAPES, message_for, shown
 from services.gateway.relay import Relay
 from services.gateway.revocations import Revocations
-from services.gateway.routes import Dialect, Kind, Route, dialect_at, resolve
+from services.gateway.routes import Kind, Route, dialect_at, dialect_of, resolve
 from services.gateway.server import has_bad_version
 from services.gateway.streaming import pass_on
 from services.gateway.uploads import read_body, too_large
 from services.gateway.whole import Whole
-from shared.decisions import Allow, Deny, Listing
+from shared.decisions import Allow, Deny, DenyReason, Listing
+from shared.limiter import Limiter
 from shared.settings import Settings
 
 log = structlog.get_logger()
@@ -48,8 +50,12 @@ class Gateway:
         management: Management,
         settings: Settings,
         discovery: Discovery | None = None,
+        note: Note = lambda _: None,
     ) -> None:
-        """Put the parts together; `is_stopping` is set when the process leaves."""
+        """Put the parts together; `note` hears of load that is shed.
+
+        `is_stopping` is set when the process leaves.
+        """
         self._policy = policy
         self._admission = admission
         self._relay = relay
@@ -58,6 +64,9 @@ class Gateway:
         self._about = About(management.describe, policy, clock=time.monotonic)
         self._settings = settings
         self._write_line = telemetry.writer(settings.log_level, settings.log_format)
+        limiter = Limiter(settings.refusals_logged_per_s)
+        self._write_unknown = telemetry.limited(self._write_line, limiter, time.monotonic)
+        self.load = Load(settings.max_requests, settings.max_requests_per_key, note)
         self.is_stopping = False
         self.revocations = Revocations(admission.look_up, policy.ping, clock=time.monotonic)
         """The streams in flight; its `run` ends those whose caller may not have them any more."""
@@ -74,7 +83,7 @@ class Gateway:
                 raise Rejected(505, "HTTP/1.1 is spoken here.", closes=True)  # noqa: TRY301
             headers.check_framing(inbound, request.method, has_body=request.can_read_body)
             route = resolve(request.method, request.raw_path)
-            stamp.dialect = _dialect(route, inbound)
+            stamp.dialect = dialect_of(route, speaks_anthropic=inbound.speaks_anthropic)
             response = await self._dispatch(request, route, inbound, stamp)
         except Rejected as rejected:
             must_close = rejected.closes
@@ -95,21 +104,39 @@ class Gateway:
     async def _dispatch(
         self, request: web.BaseRequest, route: Route, inbound: Inbound, stamp: Stamp
     ) -> web.StreamResponse:
+        if route.kind in PUBLIC:
+            return await self._about.answer(route.kind, stamp, is_stopping=self.is_stopping)
+        self.load.enter()
+        try:
+            return await self._serve(request, route, inbound, stamp)
+        finally:
+            self.load.leave()
+
+    async def _serve(
+        self, request: web.BaseRequest, route: Route, inbound: Inbound, stamp: Stamp
+    ) -> web.StreamResponse:
         if route.kind is Kind.INFERENCE:
-            return await self._infer(request, route, inbound, stamp)
+            caller = self._caller(inbound)
+            self.load.enter_key(caller.key)
+            try:
+                return await self._infer(request, route, inbound, caller, stamp)
+            finally:
+                self.load.leave_key(caller.key)
         if route.kind is Kind.MODELS:
             return await self._list_models(route, inbound, stamp)
         if route.kind is Kind.MODEL:
             return await self._get_model(route, inbound, stamp)
-        if route.kind is Kind.MANAGEMENT:
-            return await self._manage(request, route, inbound, stamp)
-        return await self._about.answer(route.kind, stamp, is_stopping=self.is_stopping)
+        return await self._manage(request, route, inbound, stamp)
 
     async def _infer(
-        self, request: web.BaseRequest, route: Route, inbound: Inbound, stamp: Stamp
+        self,
+        request: web.BaseRequest,
+        route: Route,
+        inbound: Inbound,
+        caller: Caller,
+        stamp: Stamp,
     ) -> web.StreamResponse:
         """One model request: who, what, may they, and only then on to an upstream."""
-        caller = self._caller(inbound)
         body = await self._read_body(request, route, inbound, caller, stamp)
         if isinstance(body, Whole):
             return body
@@ -206,8 +233,9 @@ class Gateway:
         shape = SHAPES[deny.reason]
         stamp.revision = deny.revision
         stamp.reason = deny.reason.value
+        write = self._write_unknown if deny.reason is DenyReason.KEY_UNKNOWN else self._write_line
         telemetry.decided(
-            self._write_line, stamp, route, deny, model=asked, status=shape.status, seconds=seconds
+            write, stamp, route, deny, model=asked, status=shape.status, seconds=seconds
         )
         message = message_for(
             deny,
@@ -271,8 +299,3 @@ class Gateway:
             raise too_large(limit)
         body = await self._read_bytes(request, inbound, limit)
         return await self._management.forward(request.method, route, inbound, body, stamp)
-
-
-def _dialect(route: Route, inbound: Inbound) -> Dialect:
-    is_list = route.kind in (Kind.MODELS, Kind.MODEL)
-    return "anthropic" if is_list and inbound.speaks_anthropic else route.dialect

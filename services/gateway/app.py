@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import ssl
+import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -11,7 +12,9 @@ from contextlib import AsyncExitStack, contextmanager
 import aiohttp
 import structlog
 from aiohttp import web
+from prometheus_client import Gauge
 
+from services.gateway import telemetry
 from services.gateway.admission import Admission, Policy
 from services.gateway.api import Gateway
 from services.gateway.discovery import Discovery
@@ -35,6 +38,8 @@ from shared.service import Stopping, owned_task
 from shared.settings import Settings
 
 log = structlog.get_logger()
+
+IN_FLIGHT = Gauge("grantgate_gateway_requests_in_flight", "Requests in flight, health aside")
 
 _POLICY_EVERY_S = 1.0
 _MANAGEMENT_S = 60.0
@@ -109,7 +114,9 @@ async def start(
     if discovery is not None:
         stack.callback(discovery.close)
     admission = Admission(policy, config.master_key)
-    gateway = Gateway(policy, admission, relay, management, settings, discovery)
+    note = telemetry.shedding(settings.refusals_logged_per_s, time.monotonic)
+    gateway = Gateway(policy, admission, relay, management, settings, discovery, note)
+    IN_FLIGHT.set_function(lambda: gateway.load.in_flight)
 
     if settings.abort_streams:
         watching = owned_task(gateway.revocations.run(), "revocations", died)
@@ -121,7 +128,12 @@ async def start(
 
     await stack.enter_async_context(
         public_port(
-            StrictServer(gateway.handle),
+            StrictServer(
+                gateway.handle,
+                stall_s=settings.client_stall_timeout_s,
+                most_per_address=settings.max_connections_per_address,
+                note=note,
+            ),
             settings.gateway_host,
             settings.gateway_port,
             drain_s=settings.drain_s,

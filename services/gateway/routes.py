@@ -179,6 +179,12 @@ def dialect_at(target: str) -> Dialect:
     return "openai" if route is None else route.dialect
 
 
+def dialect_of(route: Route, *, speaks_anthropic: bool) -> Dialect:
+    """Whose answers a client of this route reads: a list's path is the same for both."""
+    is_list = route.kind in (Kind.MODELS, Kind.MODEL)
+    return "anthropic" if is_list and speaks_anthropic else route.dialect
+
+
 def _read_target(target: str) -> Route:
     if not target.startswith("/"):
         raise Rejected(400, "The request target must be a path.", closes=True)

@@ -13,13 +13,19 @@ from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 
-from shared.http import IDLE_GRACE_S, QuietConnection
+from services.gateway.load import Note
+from shared.addresses import same_client
+from shared.http import IDLE_GRACE_S, UNREADABLE_PER_S, QuietConnection
+from shared.limiter import Limiter
 from shared.listening import stop_accepting
 
 log = structlog.get_logger()
 
 HEADER_TIMEOUT_S = 10.0
 """How long a request may take from its first byte until its headers are complete."""
+
+STALL_TIMEOUT_S = 60.0
+"""How long a client may take nothing of what it was sent."""
 
 _LINGER_S = 2.0
 """How long a refused body is still read, so that the refusal is read before the connection ends."""
@@ -34,13 +40,25 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class StrictConnection(QuietConnection):
     """One client connection."""
 
-    __slots__ = ("_header_limit_s", "_header_timer", "_requests_at_timer")
+    __slots__ = (
+        "_client",
+        "_header_limit_s",
+        "_header_timer",
+        "_requests_at_timer",
+        "_server",
+        "_stall_timer",
+        "_wire",
+    )
 
     def __init__(
         self, server: "StrictServer", loop: asyncio.AbstractEventLoop, *, header_limit_s: float
     ) -> None:
         """Belong to `server`; `header_limit_s` bounds the reading of one header."""
-        super().__init__(server, loop=loop, lingering_time=_LINGER_S)
+        super().__init__(server, loop=loop, lingering_time=_LINGER_S, unreadable=server.unreadable)
+        self._server = server
+        self._client: str | None = None
+        self._wire: asyncio.Transport | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._header_limit_s = header_limit_s
         self._header_timer: asyncio.TimerHandle | None = None
         self._requests_at_timer = 0
@@ -73,21 +91,115 @@ class StrictConnection(QuietConnection):
         if self.is_idle and self._request_count == self._requests_at_timer:
             self.force_close()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serve the client, unless its address has as many connections as it may have."""
+        super().connection_made(transport)
+        self._wire = self.transport
+        self._client = self._server.client_of(transport)
+        if self._client is not None and not self._server.count(self._client):
+            self._client = None
+            self.force_close()
+
+    def pause_writing(self) -> None:
+        """Wait for a client that does not take its answer, but not for ever."""
+        super().pause_writing()
+        self._watch_stall()
+
+    def resume_writing(self) -> None:
+        """Go on; what is left of an answer that was the last has to be taken too."""
+        super().resume_writing()
+        self._forget_stall()
+        if self._wire is not None and self._wire.is_closing():
+            self._watch_stall()
+
+    async def start(self) -> None:
+        """Serve until the last answer was given, and see that it is taken."""
+        try:
+            await super().start()
+        finally:
+            if self._stall_timer is None:
+                self._watch_stall()
+
+    def _watch_stall(self) -> None:
+        if self._wire is not None and (left := self._wire.get_write_buffer_size()):
+            self._stall_timer = self._loop.call_later(
+                self._server.stall_s, self._end_stalled, self._wire, left
+            )
+
+    def _end_stalled(self, wire: asyncio.Transport, before: int) -> None:
+        self._stall_timer = None
+        if wire.get_write_buffer_size() < before:
+            self._watch_stall()
+        else:
+            self._server.note("client_stall")
+            wire.abort()
+
+    def _forget_stall(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the timer with the connection."""
+        """Forget the timers and the count with the connection."""
         if self._header_timer is not None:
             self._header_timer.cancel()
+        self._wire = None
+        self._forget_stall()
+        if self._client is not None:
+            self._server.uncount(self._client)
+            self._client = None
         super().connection_lost(exc)
 
 
 class StrictServer(web.Server):
     """Makes strict connections, and lets them end in peace when it stops."""
 
-    def __init__(self, handler: Handler, *, header_limit_s: float = HEADER_TIMEOUT_S) -> None:
-        """Serve every request with `handler`, which is cancelled when its client leaves."""
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        header_limit_s: float = HEADER_TIMEOUT_S,
+        stall_s: float = STALL_TIMEOUT_S,
+        most_per_address: int = 0,
+        note: Note = lambda _: None,
+    ) -> None:
+        """Serve every request with `handler`, which is cancelled when its client leaves.
+
+        A client that takes nothing for `stall_s` is cut off. An address has `most_per_address`
+        connections; 0 sets no limit.
+        """
         super().__init__(handler, request_factory=_make_request, handler_cancellation=True)
         self._header_limit_s = header_limit_s
+        self._most_per_address = most_per_address
+        self._by_client: dict[str, int] = {}
+        self.stall_s = stall_s
+        self.note = note
+        self.unreadable = Limiter(UNREADABLE_PER_S)
         self.is_draining = False
+
+    def client_of(self, transport: asyncio.BaseTransport) -> str | None:
+        """Who connects, when connections are counted."""
+        if not self._most_per_address:
+            return None
+        peer = transport.get_extra_info("peername")
+        return same_client(peer[0]) if isinstance(peer, tuple) else None
+
+    def count(self, client: str) -> bool:
+        """Count a connection of a client; False, and not counted, when it has enough."""
+        count = self._by_client.get(client, 0)
+        if count >= self._most_per_address:
+            self.note("connections_per_address")
+            return False
+        self._by_client[client] = count + 1
+        return True
+
+    def uncount(self, client: str) -> None:
+        """A counted connection is gone."""
+        count = self._by_client[client] - 1
+        if count:
+            self._by_client[client] = count
+        else:
+            del self._by_client[client]
 
     def __call__(self) -> StrictConnection:
         """Make the protocol of a new connection."""

@@ -11,6 +11,7 @@ import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+from typing import get_args
 
 import msgspec
 import structlog
@@ -19,9 +20,11 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 from services.gateway.answers import Stamp
+from services.gateway.load import Limit, Note
 from services.gateway.refusals import shown
 from services.gateway.routes import Route
 from shared.decisions import Allow, Deny, Listing
+from shared.limiter import Limiter
 
 _BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
@@ -36,6 +39,7 @@ class Tally(Collector):
         """Begin with nothing counted."""
         self.answered: dict[tuple[str, int], int] = {}
         self.refused: dict[str, int] = {}
+        self.shed: dict[Limit, int] = {}
         self.decided = [0] * (len(_BOUNDS) + 1)
         self.deciding_s = 0.0
 
@@ -53,6 +57,12 @@ class Tally(Collector):
         for reason, count in self.refused.items():
             refusals.add_metric([reason], count)
         yield refusals
+        shed = CounterMetricFamily(
+            "grantgate_gateway_shed", "Requests and connections not served", labels=["limit"]
+        )
+        for limit, count in self.shed.items():
+            shed.add_metric([limit], count)
+        yield shed
         bounds = [*map(str, _BOUNDS), "+Inf"]
         yield HistogramMetricFamily(
             "grantgate_gateway_decision_seconds",
@@ -80,6 +90,30 @@ def writer(level: str, form: str) -> Write:
     if form != "json":
         return _through_structlog
     return _Lines(sys.stderr.fileno()).add
+
+
+def limited(write: Write, limiter: Limiter, clock: Callable[[], float]) -> Write:
+    """A way that lets through what `limiter` does; `suppressed` is what it held back before."""
+
+    def add(fields: dict[str, object]) -> None:
+        held_back = limiter.let(clock())
+        if held_back is not None:
+            write({**fields, "suppressed": held_back} if held_back else fields)
+
+    return add
+
+
+def shedding(per_s: int, clock: Callable[[], float]) -> Note:
+    """What counts load that was shed, and logs so many times a second that it was."""
+    limiters = {limit: Limiter(per_s) for limit in get_args(Limit)}
+
+    def note(limit: Limit) -> None:
+        TALLY.shed[limit] = TALLY.shed.get(limit, 0) + 1
+        held_back = limiters[limit].let(clock())
+        if held_back is not None:
+            structlog.get_logger().warning("load_shed", limit=limit, suppressed=held_back)
+
+    return note
 
 
 class _Lines:

@@ -86,6 +86,7 @@ class World:
         self.keys = keys
         self.port = 0
         self.seen_by_clients = b""
+        self.shed = []
 
     @property
     def url(self):
@@ -181,9 +182,17 @@ async def running(
             Management(keys_session, keys_url, policy),
             chosen,
             discovery,
+            world.shed.append,
         )
         world.gateway = gateway
-        server = StrictServer(gateway.handle, header_limit_s=header_limit_s)
+        server = StrictServer(
+            gateway.handle,
+            header_limit_s=header_limit_s,
+            stall_s=chosen.client_stall_timeout_s,
+            most_per_address=chosen.max_connections_per_address,
+            note=world.shed.append,
+        )
+        world.gateway_server = server
         world.leaving = AsyncExitStack()
         port = public_port(server, "127.0.0.1", 0, drain_s=chosen.drain_s)
         world.port = await world.leaving.enter_async_context(port)

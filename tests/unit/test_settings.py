@@ -87,6 +87,7 @@ def test_a_list_in_the_file_is_read_as_one():
         ("GRANTGATE_MONGO_DATABASE", "a/b"),
         ("GRANTGATE_ALLOW_PRIVATE_UPSTREAMS", "10.0.0.1/8"),
         ("GRANTGATE_ALLOW_PRIVATE_UPSTREAMS", "10.0.0.0/8,"),
+        ("GRANTGATE_MAX_REQUESTS", "0"),
     ],
 )
 def test_a_variable_that_does_not_fit_is_named_with_what_would(variable, text):
