@@ -52,10 +52,7 @@ class Gateway:
         discovery: Discovery | None = None,
         note: Note = lambda _: None,
     ) -> None:
-        """Put the parts together; `note` hears of load that is shed.
-
-        `is_stopping` is set when the process leaves.
-        """
+        """Put the parts together; `note` hears of shed load, `is_stopping` is set to leave."""
         self._policy = policy
         self._admission = admission
         self._relay = relay

@@ -41,7 +41,7 @@ async def public():
             assert answer.status in (200, 201), await answer.text()
             return await answer.json()
 
-        known = await seeds.sow(call, "http://127.0.0.1:9/v1")
+        known = await seeds.sow(call, "http://up.example/v1")
         url = str(keys.client.make_url("")).rstrip("/")
         policy = TablePolicy()
         async with gateway_world.running(policy=policy, keys_url=url, master_key=MASTER) as world:
