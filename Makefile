@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 TOOLS := .tools
 
-.PHONY: install run test test-compat lint bench bench-management chaos sim fuzz lock audit sbom clean
+.PHONY: install run test test-compat lint bench bench-management chaos sim fuzz fuzz-parsers fuzz-bodies lock audit sbom clean
 
 install: $(STAMP)
 
@@ -59,6 +59,15 @@ sim: install
 fuzz: install
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) --seed $(or $(SEED),1)
 
+# Each reader of what strangers send, FUZZ_SECONDS by Hypothesis and, where atheris is installed,
+# as long again guided by coverage.
+fuzz-parsers: install
+	$(BIN)/python -m tests.parsers parsers $(or $(FUZZ_SECONDS),600)
+
+# Reference parsers must all read the decided model from what is sent.
+fuzz-bodies: install
+	$(BIN)/python -m tests.parsers bodies $(or $(BODIES),100000)
+
 # The tools of the supply chain, in an environment of their own.
 $(TOOLS)/.installed:
 	$(PYTHON) -m venv $(TOOLS)
@@ -79,4 +88,4 @@ sbom: $(TOOLS)/.installed
 	$(TOOLS)/bin/cyclonedx-py requirements requirements.lock --output-file sbom.json
 
 clean:
-	rm -rf $(VENV) $(TOOLS) .compat .grantgate .bench sbom.json
+	rm -rf $(VENV) $(TOOLS) .compat .grantgate .bench .fuzz sbom.json

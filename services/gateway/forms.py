@@ -115,7 +115,9 @@ def _disposition(value: str) -> dict[str, str]:
             raise _malformed(because='a part must be named as name="...", once and quoted')
         names[found[1] or found[3]] = found[2] if found[1] else found[4]
         at = found.end()
-    if not names.get("name") or names["name"] == "_charset_":
+    name = names.get("name")
+    # A mail parser decodes `=?utf-8?q?model?=`.
+    if not name or name == "_charset_" or "=?" in name:
         raise _malformed(because="a part has no usable name")
     return names
 

@@ -128,8 +128,10 @@ def _read_json(data: bytes, path_model: str | None) -> JsonBody:
     if len(members) > MAX_MEMBERS:
         raise Rejected(400, f"The body has more than {MAX_MEMBERS} members.")
     for name in members:
-        # Every character normalises to at least one, so only a short name can come to "model".
-        if len(name) <= len("model") and name != "model" and is_twin(name):
+        # Every character normalises to at least one, so only a short name can come to "model",
+        # or one that ends early for a parser whose strings end with a NUL.
+        is_short = len(name) <= len("model") or "\0" in name
+        if is_short and name != "model" and is_twin(name):
             raise _twin(name)
     if "model" in members:
         _refuse_duplicates(data, members)
@@ -164,8 +166,11 @@ def _one_model(named: str | None, path_model: str | None) -> str:
 
 
 def is_twin(name: str) -> bool:
-    """Whether some parser could take this name for `model`: equal but for case or Unicode form."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
+    """Whether some parser could take this name for `model`.
+
+    That is one equal to it but for letter case, Unicode form, or a NUL and what follows it.
+    """
+    folded = unicodedata.normalize("NFKC", name.partition("\0")[0]).casefold()
     return unicodedata.normalize("NFKC", folded) == "model"
 
 

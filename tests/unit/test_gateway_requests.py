@@ -72,6 +72,8 @@ def test_the_model_is_stripped_and_nothing_else():
         '{"model":"ok","mo\u2146el":"no"}',
         '{"model":"ok","tools":[{"model":"x"}],"model":"no"}',
         '{"Model":"no"}',
+        '{"model":"ok","model\\u0000":"no"}',
+        '{"MODEL\\u0000x":"no","model":"ok"}',
     ],
 )
 def test_two_members_that_could_both_be_the_model_are_refused(text):
@@ -287,6 +289,7 @@ OK = ("model", None, b"ok")
         form(OK, ("form-data", None, b"no")),
         form(OK, ('attachment; name="model"', None, b"no")),
         form(OK, ("_charset_", None, b"utf-7")),
+        form(OK, ("=?utf-8?q?model?=", None, b"no")),
         form(OK, before=b"preamble\r\n"),
         form(OK, after=b"\r\nepilogue"),
         form(OK, after=b"x"),

@@ -1,0 +1,1 @@
+"""What attackers may send, made up in quantity, and what reads it."""

@@ -1,0 +1,120 @@
+"""The long runs: `python -m tests.parsers bodies COUNT`, `python -m tests.parsers parsers SECONDS`.
+
+`parsers` searches each harness for that long with Hypothesis, and for that long again guided by
+coverage where atheris is installed. What was found worth keeping stays in `.fuzz`.
+"""
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+KEPT = Path(".fuzz")
+A_ROUND = 2000
+"""Examples between two looks at the clock."""
+
+
+def compare_bodies(count, first_seed):
+    """The differential test at length; the exit status."""
+    from tests.parsers.differential import compare  # noqa: PLC0415
+    from tests.parsers.readers import node  # noqa: PLC0415
+
+    with node() as running:
+        report = compare(count, first_seed, running)
+    for name, number in sorted(report.counts.items()):
+        print(f"{number:>9}  {name}")
+    if running is None:
+        print("no `node` on this machine: its readings are not among these")
+    print(f"{count} bodies from seed {first_seed}: {len(report.disagreements)} disagreements")
+    for name, models, decided, data in report.disagreements[:10]:
+        print(f"{name} reads {models}, decided was {decided!r}: {data!r}")
+    return bool(report.disagreements)
+
+
+def search(check, inputs, seconds):
+    """Hypothesis for that long; how many examples it tried. Raises what a failing one raises."""
+    tried = 0
+
+    def holds(data):
+        nonlocal tried
+        tried += 1
+        check(data)
+
+    found = DirectoryBasedExampleDatabase(KEPT / "failures")
+    options = settings(
+        max_examples=A_ROUND, database=found, suppress_health_check=list(HealthCheck), deadline=None
+    )
+    end = time.monotonic() + seconds
+    number = time.time_ns()
+    while time.monotonic() < end:
+        seed(number)(options(given(inputs)(holds)))()
+        number += 1
+    return tried
+
+
+def search_guided(name, seconds):
+    """Atheris for that long, in a process of its own; the exit status."""
+    corpus = KEPT / "corpus" / name
+    corpus.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "tests.parsers", "guided", name, str(seconds), str(corpus)]
+    return subprocess.run(command, check=False).returncode
+
+
+def guided(name, seconds, corpus):
+    """Be that process: the parsers are imported so that atheris sees which of their lines run."""
+    import atheris  # noqa: PLC0415
+
+    with atheris.instrument_imports(include=["services", "shared"]):
+        from tests.parsers import harnesses  # noqa: PLC0415
+
+    limits = [f"-max_total_time={seconds}", "-max_len=600", "-verbosity=0", "-print_final_stats=1"]
+    artifacts = f"-artifact_prefix={KEPT}/{name}-"
+    atheris.Setup([sys.argv[0], corpus, artifacts, *limits], getattr(harnesses, name))
+    atheris.Fuzz()
+
+
+def search_all(seconds):
+    """Every harness in both ways; the exit status."""
+    from tests.parsers.harnesses import INPUTS  # noqa: PLC0415
+
+    is_guided = importlib.util.find_spec("atheris") is not None
+    if not is_guided:
+        print("atheris is not installed (`pip install atheris`): no search guided by coverage")
+    status = 0
+    for check, inputs in INPUTS.items():
+        name = check.__name__
+        tried = search(check, inputs, seconds)
+        print(f"{name}: {tried} examples in {seconds} s, no finding", flush=True)
+        if is_guided:
+            status |= search_guided(name, seconds)
+    return status
+
+
+def main():
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(prog="tests.parsers", description=__doc__)
+    ways = parser.add_subparsers(dest="way", required=True)
+    way = ways.add_parser("bodies")
+    way.add_argument("count", type=int)
+    way.add_argument("--seed", type=int, default=1)
+    way = ways.add_parser("parsers")
+    way.add_argument("seconds", type=int)
+    way = ways.add_parser("guided")
+    way.add_argument("name")
+    way.add_argument("seconds", type=int)
+    way.add_argument("corpus")
+    given_ = parser.parse_args()
+    if given_.way == "bodies":
+        sys.exit(compare_bodies(given_.count, given_.seed))
+    if given_.way == "guided":
+        sys.exit(guided(given_.name, given_.seconds, given_.corpus))
+    sys.exit(search_all(given_.seconds))
+
+
+if __name__ == "__main__":
+    main()
