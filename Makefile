@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 TOOLS := .tools
 
-.PHONY: install run test test-compat lint bench bench-management chaos sim fuzz fuzz-parsers fuzz-bodies lock audit sbom clean
+.PHONY: install run test test-compat lint bench bench-management chaos sim fuzz fuzz-parsers fuzz-bodies walk lock audit sbom clean
 
 install: $(STAMP)
 
@@ -67,6 +67,11 @@ fuzz-parsers: install
 # Reference parsers must all read the decided model from what is sent.
 fuzz-bodies: install
 	$(BIN)/python -m tests.parsers bodies $(or $(BODIES),100000)
+
+# Management calls and requests at random, compared with an independent reading of the rules.
+walk: install
+	GRANTGATE_TEST_WALK=$(or $(STEPS),5000) GRANTGATE_TEST_SEED=$(or $(SEED),1) \
+	  $(BIN)/pytest -q --timeout 1800 tests/e2e/test_authorisation_walk.py
 
 # The tools of the supply chain, in an environment of their own.
 $(TOOLS)/.installed:
