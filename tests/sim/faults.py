@@ -129,6 +129,8 @@ class Faults:
         self.world.after(away_s - self.rng.uniform(0.0, 0.4 * lease_s), self._lose_stream_slowly)
 
     def _lose_stream_slowly(self) -> None:
+        if not self._is_war:
+            return
         for keys in self.keys:
             keys.links[0].latency_s = self.rng.choice((0.001, 0.05, 0.2, 0.5))
             self.world.after(self._length(), self._speed_up, keys.links[0])
