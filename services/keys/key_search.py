@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-_PIECE = 256
+_PIECE = 2048
 """Aliases in one piece of text: a change has one written anew, at the next search."""
 
-_HITS = 8
+_HITS = 32
 """Hits in a piece that are taken one by one."""
 
 _REMEMBERED = 8
@@ -13,9 +13,10 @@ _REMEMBERED = 8
 
 _LINE = b"\n"
 _HIT = b"\x00"
+_FOUND = b"\x01"
 _OTHERS = bytes(byte for byte in range(256) if bytes((byte,)) not in (_LINE, _HIT))
 _SAFE = {ord("\n"): " ", 0: " "}
-_AS_FLAGS = bytes(byte == 1 for byte in range(256))
+_AS_FLAGS = bytes(byte == _FOUND[0] for byte in range(256))
 
 
 class Aliases:
@@ -60,12 +61,11 @@ class Aliases:
         sought = part.encode("utf-8", "surrogatepass")
         if _LINE in sought or _HIT in sought:
             return bytearray(len(self._aliases))
-        mark = _HIT.ljust(len(sought), b"x")
         flags = bytearray()
         for number, kept in enumerate(self._texts):
             text = self._text(number) if kept is None else kept
             size = min(_PIECE, len(self._aliases) - number * _PIECE)
-            flags += _few(text, sought, size) or _all(text, sought, mark)
+            flags += _few(text, sought, size) or _all(text, sought)
         return flags
 
     def _text(self, number: int) -> bytes:
@@ -75,25 +75,30 @@ class Aliases:
 
 
 def _few(text: bytes, sought: bytes, size: int) -> bytearray | None:
-    """The flags of a piece, line by line; None when it has many hits."""
-    flags, at = bytearray(size), text.find(sought)
+    """The flags of a piece, hit by hit; None when it has many hits."""
+    flags, line, seen, at = bytearray(size), -1, 0, text.find(sought)
     for _ in range(_HITS):
         if at < 0:
             return flags
-        flags[text.count(_LINE, 0, at) - 1] = 1
-        end = text.find(_LINE, at)
-        at = text.find(sought, end) if end >= 0 else -1
+        line += text.count(_LINE, seen, at)
+        flags[line] = 1
+        seen = text.find(_LINE, at)
+        at = text.find(sought, seen) if seen >= 0 else -1
     return flags if at < 0 else None
 
 
-def _all(text: bytes, sought: bytes, mark: bytes) -> bytes:
+def _all(text: bytes, sought: bytes) -> bytes:
     """The same, at a cost that does not depend on how many hits there are.
 
     What is left of each line is its end, and a hit for each time the part is in it; a line that
     begins with a hit becomes one character, and so does any other.
     """
-    hits = text.replace(sought, mark).translate(None, _OTHERS)
-    return hits.replace(_LINE + _HIT, b"\x01").translate(_AS_FLAGS, _HIT)
+    if len(sought) == 1:
+        hit, hits = sought, text.translate(None, bytes(range(256)).translate(None, sought + _LINE))
+    else:
+        marked = text.replace(sought, _HIT.ljust(len(sought), b"x"))
+        hit, hits = _HIT, marked.translate(None, _OTHERS)
+    return hits.replace(_LINE + hit, _FOUND).translate(_AS_FLAGS, hit)
 
 
 def _one_line(alias: str) -> str:
