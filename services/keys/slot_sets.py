@@ -7,7 +7,7 @@ flags is one operation on bytes or on one large integer, so it takes about a mil
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from itertools import compress, count
+from itertools import compress
 from typing import Union
 
 SlotSet = Union["array[int]", bytearray]
@@ -34,7 +34,13 @@ def marked(slots: Iterable[int], size: int) -> bytearray:
 
 def members(slots: SlotSet) -> Iterator[int]:
     """The slots in a set, in order."""
-    return compress(count(), slots) if isinstance(slots, bytearray) else iter(slots)
+    if not isinstance(slots, bytearray):
+        yield from slots
+        return
+    at = slots.find(1)
+    while at >= 0:
+        yield at
+        at = slots.find(1, at + 1)
 
 
 def length(slots: SlotSet) -> int:
