@@ -115,7 +115,8 @@ class Holders:
             slots.extend(bytes(max(0, slot + 1 - len(slots))))
             slots[slot] = 1
         else:
-            slots.insert(bisect_left(slots, slot), slot)
+            at = len(slots) if slots[-1] < slot else bisect_left(slots, slot)
+            slots.insert(at, slot)
             if len(slots) > MANY:
                 self._sets[value] = marked(slots, slots[-1] + 1)
 
