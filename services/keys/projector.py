@@ -8,7 +8,7 @@ from bson.errors import InvalidDocument
 
 from services.keys.errors import Unavailable
 from services.keys.journal import Journal
-from services.keys.log import Entry, name_of, read_entry
+from services.keys.log import CorruptLog, Entry, name_of, read_entry
 from services.keys.state import Write
 from services.keys.store import MongoStore
 from shared.changes import GENESIS
@@ -33,23 +33,36 @@ class Projector:
 
     async def run(self) -> None:
         """Keep the copies up until cancelled."""
+        said = ""
         while True:
+            self._grown.clear()
             try:
-                done = await self._store.projected()
-                chain = await self._journal.chain_at(done) if done else GENESIS
-                while chain is not None:
-                    self._grown.clear()
-                    page = await self._journal.entries_after(done, _PAGE)
-                    if page:
-                        await self._project(page, chain)
-                        done, chain = page[-1].rev, page[-1].chain
-                    if done >= self._journal.state.rev:
-                        await self._grown.wait()
-                        await asyncio.sleep(_PAUSE_S)
+                await self._keep_up()
                 # The copies claim a revision the log does not have: an operator's matter.
                 await self._grown.wait()
             except Unavailable:
                 await asyncio.sleep(_RETRY_S)
+            except CorruptLog as problem:
+                # Another one; the journal refuses writes by itself, and reads go on.
+                if said != (said := str(problem)):
+                    log.error("projection_stopped", why=said)  # noqa: TRY400
+                await self._grown.wait()
+
+    async def _keep_up(self) -> None:
+        """Copy what grows; returns when the log has no revision to go on from."""
+        done = await self._store.projected()
+        chain = await self._journal.chain_at(done) if done else GENESIS
+        while chain is not None:
+            self._grown.clear()
+            head = self._journal.state.rev
+            # Only what the journal has read and checked: beyond a gap there may be more.
+            found = await self._journal.entries_after(done, _PAGE)
+            if page := [entry for entry in found if entry.rev <= head]:
+                await self._project(page, chain)
+                done, chain = page[-1].rev, page[-1].chain
+            if done >= head or not page:
+                await self._grown.wait()
+                await asyncio.sleep(_PAUSE_S)
 
     async def _project(self, page: Sequence[Entry], previous: bytes) -> None:
         newest: dict[tuple[str, str | bytes], tuple[int, Write]] = {}

@@ -8,6 +8,7 @@ import time
 
 import msgspec
 import pytest
+import structlog
 from pymongo import MongoClient
 
 from services.keys import journal as journal_module
@@ -217,6 +218,56 @@ async def test_projections_follow_and_an_older_state_never_overwrites_a_newer(mo
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_beyond_a_gap_nothing_is_projected_and_the_projector_lives_on(store):
+    journal = journal_on(store)
+    for number in range(10):
+        await commit(journal, record(number))
+    await store.project(10, [record(number) for number in range(10)])
+    beyond = make_entry(13, bytes(32), [record(13)], origin("beyond"))
+    await store.append(beyond, {})
+    reader = journal_on(store)
+    running = asyncio.create_task(Projector(reader, store).run())
+    try:
+        await reader.current()
+        ended, _ = await asyncio.wait({running}, timeout=0.5)
+
+        assert "gap" in reader.refusal
+        assert not ended
+        assert await store.projected() == 10
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_entry_that_was_changed_since_it_was_read_is_told_once_and_not_projected(
+    mongo_url, store
+):
+    journal = journal_on(store)
+    for number in range(3):
+        await commit(journal, record(number))
+    journal._recent.clear()
+
+    def change():
+        with MongoClient(mongo_url) as client:
+            changes = client[store.database_name]["changes"]
+            changes.update_one({"rev": 2}, {"$set": {"rest": b"another"}})
+
+    await asyncio.to_thread(change)
+    with structlog.testing.capture_logs() as logs:
+        running = asyncio.create_task(Projector(journal, store).run())
+        try:
+            await parts.until(lambda: logs or running.done(), "the news")
+            await commit(journal, record(9))
+            ended, _ = await asyncio.wait({running}, timeout=0.5)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    assert not ended
+    assert [line["event"] for line in logs] == ["projection_stopped"]
+    assert await store.projected() == 0
 
 
 async def test_without_a_database_a_call_says_so_in_time():
