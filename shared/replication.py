@@ -2,6 +2,8 @@
 
 import msgspec
 
+from shared.changes import Unreadable
+
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     """This stream's identity, and everyone's one lease length.
@@ -33,5 +35,24 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
-decode_epoch = msgspec.json.Decoder(Epoch).decode
-decode_member = msgspec.json.Decoder(Member).decode
+_epoch = msgspec.json.Decoder(Epoch)
+_member = msgspec.json.Decoder(Member)
+
+
+def decode_epoch(data: bytes) -> Epoch:
+    """Read the message of `grants.epoch`. Raises Unreadable."""
+    try:
+        return _epoch.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Unreadable(("epoch", "")) from error
+
+
+def decode_member(data: bytes, replica: str | None = None) -> Member:
+    """Read a replica's heartbeat or report. Raises Unreadable, also when it is not `replica`'s."""
+    try:
+        member = _member.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Unreadable(("member", replica or "")) from error
+    if replica not in (None, member.replica):
+        raise Unreadable(("member", replica))
+    return member

@@ -1,6 +1,7 @@
 """Compares the log with the stream and tells what an operator has to decide. Changes nothing."""
 
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -172,27 +173,18 @@ async def examine(
 
 async def _look_at(stream: ChangeStream, reading: Reading, findings: list[Finding]) -> StreamView:
     stored = await stream.last(subjects.EPOCH)
-    epoch = None if stored is None else decode_epoch(stored[1])
+    epoch = None if stored is None else _read(decode_epoch, stored[1], "epoch", findings)
     members = []
     for subject in await stream.subjects_under(subjects.MEMBERS):
         record = await stream.last(subject)
         if record is not None:
-            members.append(decode_member(record[1]))
-    last = None
-    try:
-        found = await stream.last(subjects.CHANGES)
-        last = None if found is None else decode_change(found[1])
-    except Unreadable:
-        findings.append(
-            Finding(
-                kind="stream_unreadable",
-                says="the stream's last change cannot be read",
-                cure="upgrade; if no version reads it, stop keys and purge the stream",
-            )
-        )
+            what = f"record of replica {subjects.replica_of(subject)}"
+            members.append(_read(decode_member, record[1], what, findings))
+    found = await stream.last(subjects.CHANGES)
+    last = None if found is None else _read(decode_change, found[1], "last change", findings)
     first = epoch.first_rev if epoch else 1
     agreed = await _agreed(stream, reading.chains, first, last.rev) if last else 0
-    if epoch is None:
+    if stored is None:
         findings.append(
             Finding(
                 kind="stream_without_epoch",
@@ -200,7 +192,24 @@ async def _look_at(stream: ChangeStream, reading: Reading, findings: list[Findin
                 cure="start keys: it fills the stream from the log",
             )
         )
-    return StreamView(epoch=epoch, first=first, last=last, agreed=agreed, members=tuple(members))
+    return StreamView(
+        epoch=epoch, first=first, last=last, agreed=agreed, members=tuple(filter(None, members))
+    )
+
+
+_Read = TypeVar("_Read")
+
+
+def _read(
+    decode: Callable[[bytes], _Read], data: bytes, what: str, findings: list[Finding]
+) -> _Read | None:
+    try:
+        return decode(data)
+    except Unreadable:
+        cure = "upgrade; if no version reads it, stop keys and purge the stream"
+        says = f"the stream's {what} cannot be read"
+        findings.append(Finding(kind="stream_unreadable", says=says, cure=cure))
+        return None
 
 
 async def _agreed(stream: ChangeStream, chains: list[bytes], first: int, last: int) -> int:
@@ -209,7 +218,8 @@ async def _agreed(stream: ChangeStream, chains: list[bytes], first: int, last: i
     while low < high:
         middle = (low + high + 1) // 2
         stored = await stream.last(subjects.change(middle))
-        if stored is not None and decode_change(stored[1]).chain == chains[middle]:
+        change = None if stored is None else _read(decode_change, stored[1], f"change {middle}", [])
+        if change is not None and change.chain == chains[middle]:
             low = middle
         else:
             high = middle - 1

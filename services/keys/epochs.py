@@ -57,7 +57,10 @@ class EpochKeeper:
         self._highest = max(self._highest, seq)
 
     async def look(self, last_seq: int) -> bool:
-        """Read the record; False when the stream has none, or has lost what it once held."""
+        """Read the record; False when the stream has none, or has lost what it once held.
+
+        Raises Unreadable too.
+        """
         found = await self._stream.last(subjects.EPOCH)
         if found is None:
             return False

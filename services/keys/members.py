@@ -14,6 +14,7 @@ import structlog
 from services.keys.waiting import Waiters
 from shared import subjects
 from shared.bus import BusUnavailable, ChangeStream
+from shared.changes import Unreadable
 from shared.replication import Epoch, Member, decode_epoch, decode_member
 
 log = structlog.get_logger()
@@ -58,7 +59,7 @@ class Members:
         """Take a report in."""
         try:
             member = decode_member(data)
-        except msgspec.DecodeError:
+        except Unreadable:
             return
         self._remember(member)
         self._waiters.look()
@@ -98,7 +99,10 @@ class Members:
 
     async def _epoch(self) -> Epoch | None:
         stored = await self._stream.last(subjects.EPOCH)
-        return None if stored is None else decode_epoch(stored[1])
+        try:
+            return None if stored is None else decode_epoch(stored[1])
+        except Unreadable:
+            return None  # the publisher says so; until then no record proves anything
 
     async def look(self, replicas: Collection[str]) -> tuple[list[Replica], Epoch | None]:
         """The records of these replicas that are there, and the epoch, read after them.
@@ -117,14 +121,25 @@ class Members:
                 self.forget(name)
                 continue
             known = self._records.get(name)
-            member = decode_member(record[1])
+            member = self._read(name, record[1])
             # The epoch too: a stream that was made anew counts its sequences from the start.
             if known is None or (known.seq, known.member.epoch) != (record[0], member.epoch):
-                self._remember(member)
+                if member.epoch:
+                    self._remember(member)
                 known = Replica(member=member, seq=record[0], since=now)
                 self._records[name] = known
             found.append(known)
         return found, epoch
+
+    def _read(self, name: str, data: bytes) -> Member:
+        """A record's content; of one that cannot be read, that somebody lives and may lag."""
+        try:
+            return decode_member(data, name)
+        except Unreadable:
+            known = self._records.get(name)
+            if known is None or known.member.epoch:
+                log.error("member_record_unreadable", of=name)  # noqa: TRY400
+            return Member(replica=name, epoch="", rev=0, chain=b"", schema=1)
 
     def still_for(self, replica: Replica) -> float:
         """For how many seconds this process has watched the record stand still."""

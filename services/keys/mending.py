@@ -38,6 +38,7 @@ from shared.changes import (
     RetiredKey,
     TeamGrant,
     Tombstone,
+    Unreadable,
     UserGrant,
     decode_change,
     decode_mutations,
@@ -110,7 +111,10 @@ async def _newest(stream: ChangeStream, after: int, last: int) -> list[Mutation]
         if stored is None:
             msg = f"the stream does not hold revision {rev}"
             raise CannotMend(msg)
-        mutations, unreadable = decode_mutations(decode_change(stored[1]).decision)
+        try:
+            mutations, unreadable = decode_mutations(decode_change(stored[1]).decision)
+        except Unreadable:
+            mutations, unreadable = (), (("change", str(rev)),)
         if unreadable:
             msg = f"revision {rev} holds records this version cannot read"
             raise CannotMend(msg)

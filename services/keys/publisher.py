@@ -162,7 +162,13 @@ class Publisher:
         if last_seq is None or not self._was_prepared:
             await self._stream.create(self._keeper.new_beginning())
             self._was_prepared = True
-        if await self._keeper.look(last_seq or 0):
+        try:
+            is_as_it_was = await self._keeper.look(last_seq or 0)
+        except Unreadable:
+            # Not begun anew: a newer version's, perhaps, under which replicas answer.
+            self._journal.refuse_writes("the stream's epoch cannot be read by this version")
+            return
+        if is_as_it_was:
             await self._compare_last()
         elif self._journal.refusal is None:
             await self._begin_epoch(last_seq or 0)

@@ -156,11 +156,13 @@ class Feed:
         await self._report()
 
     async def _read_epoch(self) -> Epoch:
-        found = await self._stream.last(subjects.EPOCH)
-        if found is None:
+        if (found := await self._stream.last(subjects.EPOCH)) is None:
             msg = "the stream has no epoch yet"
             raise NotCurrent(msg)
-        return decode_epoch(found[1])
+        try:
+            return decode_epoch(found[1])
+        except Unreadable:
+            self._give_up("the stream's epoch cannot be read by this version")
 
     async def _join(self, epoch: Epoch) -> Epoch:
         """Take the epoch as this replica's own; a table of another history is built anew."""
@@ -180,7 +182,7 @@ class Feed:
             if stored is None:
                 msg = "the stream was trimmed meanwhile"
                 raise NotCurrent(msg)
-            if decode_change(stored[1]).chain != self.table.chain:
+            if self._read_change(stored[1]).chain != self.table.chain:
                 log.error("table_of_another_history", revision=self.table.rev)
                 self._lease.drop()
                 await self._rebuild(epoch)
@@ -199,7 +201,11 @@ class Feed:
         """Do not start from a stream that holds less than another replica has already seen."""
         for subject in await self._stream.subjects_under(subjects.MEMBERS):
             record = await self._stream.last(subject)
-            if record and (seen := decode_member(record[1])).rev > head:
+            try:
+                seen = record and decode_member(record[1])
+            except Unreadable:
+                continue  # of whom that cannot be known
+            if seen and seen.rev > head:
                 msg = f"the stream ends at revision {head}, replica {seen.replica} had {seen.rev}"
                 raise NotCurrent(msg)
 
@@ -226,12 +232,13 @@ class Feed:
 
     async def _read_head(self) -> Change | None:
         found = await self._stream.last(subjects.CHANGES)
-        if found is None:
-            return None
+        return None if found is None else self._read_change(found[1])
+
+    def _read_change(self, data: bytes) -> Change:
         try:
-            return decode_change(found[1])
+            return decode_change(data)
         except Unreadable:
-            self._give_up("the stream's last change cannot be read by this version")
+            self._give_up("a change of the stream cannot be read by this version")
 
     async def _follow(self, head: Change) -> str | None:
         """Fetch and apply what is missing up to `head`; why that cannot be, if it cannot."""

@@ -6,6 +6,7 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
+import structlog
 
 from services.dev.bundled import NATS_CONF
 from services.gateway.policy_client import PolicyUnavailable
@@ -13,12 +14,14 @@ from services.keys import members, schemas
 from services.keys.epochs import EpochKeeper
 from services.keys.errors import Unavailable
 from shared import bus, subjects
+from shared.changes import Unreadable
 from shared.decisions import Allow, Deny
-from shared.replication import decode_epoch
+from shared.replication import decode_epoch, decode_member
 from shared.service import boottime
 from tests.parts import nats_server, until
 from tests.service.delivery_world import (
     LEASE_S,
+    MARGIN_S,
     MemoryStore,
     World,
     journal_on,
@@ -161,6 +164,72 @@ async def test_a_replica_ahead_of_the_stream_gives_its_lease_up(world):
 
     await until(lambda: not feed.lease.holds(boottime()), "the lease to end")
     assert feed.table.rev == forged
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"{}", b'{"replica": 7}', b"[" * 5000])
+def test_what_is_no_record_is_told_as_unreadable(data):
+    for decode in (decode_epoch, decode_member):
+        with pytest.raises(Unreadable):
+            decode(data)
+
+
+async def test_a_member_record_nobody_can_read_holds_writes_up_until_it_lapses(world):
+    _, barrier = await world.publisher()
+    feed = await world.policy()
+    await until(lambda: feed.responder.is_open, "the lease")
+    await barrier.enforced(world.log.add(key(1)))
+    stream = bus.ChangeStream(await world.connect("policy"))
+
+    with structlog.testing.capture_logs() as logs:
+        await stream.put(subjects.member("ghost"), b"?")
+        began = time.monotonic()
+        assert await barrier.enforced(world.log.add(key(2))) == "enforced"
+        assert time.monotonic() - began >= LEASE_S
+        late = await world.policy()
+        await until(lambda: late.responder.is_open, "the lease of a late one")
+        await until(lambda: barrier.members.still_for(ghost(barrier)) > LEASE_S + MARGIN_S, "rest")
+        began = time.monotonic()
+        assert await barrier.enforced(world.log.add(key(3))) == "enforced"
+        assert time.monotonic() - began < LEASE_S
+
+    assert [line["of"] for line in logs if "unreadable" in line["event"]] == ["ghost"]
+
+
+def ghost(barrier):
+    return barrier.members.known()["ghost"]
+
+
+async def test_a_record_under_anothers_name_lets_no_write_pass(world):
+    _, barrier = await world.publisher()
+    feed = await world.policy()
+    await until(lambda: feed.responder.is_open, "the lease")
+    await barrier.enforced(world.log.add(key(1)))
+    stream = bus.ChangeStream(await world.connect("policy"))
+    told = (await stream.last(subjects.MEMBERS))[1]
+
+    await stream.put(subjects.member("ghost"), told)
+    began = time.monotonic()
+    await barrier.enforced(world.log.add(key(2)))
+
+    assert time.monotonic() - began >= LEASE_S
+
+
+async def test_an_epoch_nobody_can_read_stops_writes_and_answers_and_is_left_as_it_is(world):
+    publisher, barrier = await world.publisher()
+    feed = await world.policy()
+    await until(lambda: feed.responder.is_open, "the lease")
+    await barrier.enforced(world.log.add(key(1)))
+    stream = bus.ChangeStream(await world.connect("keys"))
+
+    await stream.put(subjects.EPOCH, b"another version's")
+    publisher.look_again()
+
+    await until(lambda: world.log.refusal, "the refusal")
+    assert "epoch" in world.log.refusal
+    await until(lambda: not feed.responder.is_open, "the end of the lease")
+    late = await world.policy()
+    await until(lambda: "epoch" in late.gave_up, "the late one's word")
+    assert (await stream.last(subjects.EPOCH))[1] == b"another version's"
 
 
 async def test_a_log_that_is_behind_the_stream_stops_writes(world):

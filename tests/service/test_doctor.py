@@ -16,6 +16,7 @@ from pymongo import MongoClient
 from services.keys import doctor_command
 from services.keys.doctor_command import Options
 from services.keys.store import open_store
+from shared import bus, subjects
 from shared.changes import Tombstone
 from shared.credentials import Secret
 from shared.decisions import Allow, Deny
@@ -284,6 +285,23 @@ async def test_a_regressed_stream_is_found(site):
 
     assert status == 1
     assert {"stream_regressed", "stream_behind"} <= kinds
+
+
+async def test_what_cannot_be_read_on_the_stream_is_told_and_stops_nothing(site):
+    journal, publisher = await site.keys()
+    await journal.commit_everywhere(record(1))
+    publisher.stop()
+    stream = bus.ChangeStream(await site.connect("keys"))
+    for subject in (subjects.EPOCH, subjects.change(1)):
+        await stream.put(subject, b"?")
+    member = bus.ChangeStream(await site.connect("policy"))
+    await member.put(subjects.member("ghost"), b"?")
+
+    status, said = await site.doctor()
+
+    assert status == 1
+    for what in ("epoch", "record of replica ghost", "last change"):
+        assert f"the stream's {what} cannot be read" in said
 
 
 async def test_while_keys_runs_nothing_is_repaired(site):
