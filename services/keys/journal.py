@@ -10,11 +10,12 @@ import structlog
 
 from services.keys import failpoints, schemas
 from services.keys.errors import ManagementError, TooLarge, Unavailable
-from services.keys.log import CorruptLog, Entry, Origin, make_entry, read_entry
+from services.keys.log import CorruptLog, Entry, Origin, described, make_entry, read_entry
 from services.keys.management import Plan
 from services.keys.state import State, Write
 from services.keys.store import Taken
-from shared.changes import MAX_CHANGE_BYTES, SCHEMA, decode_mutations, encode_change
+from services.keys.waiting import Shared
+from shared.changes import MAX_CHANGE_BYTES, SCHEMA, encode_change
 
 log = structlog.get_logger()
 
@@ -72,6 +73,7 @@ class Journal:
         self._new_id = new_id
         self._enforce = enforce
         self._lock = asyncio.Lock()
+        self._looks = Shared(self._look)
         self._recent: OrderedDict[int, Entry] = OrderedDict()
         self._recent_bytes = 0
         self._own: OrderedDict[int, None] = OrderedDict()
@@ -84,7 +86,7 @@ class Journal:
         """The newest schema that a record of the log needs."""
         self.log_bytes = 0
         """The size of all decision parts up to the head."""
-        self.before_writes: Callable[[], Awaitable[None]] = _at_once
+        self.before_writes: Callable[[], Awaitable[object]] = _nothing
         """Waited for before each write; raises Unavailable when there is to be none yet."""
         self.writable_schema: Callable[[], int] = lambda: SCHEMA
         """The newest schema whose records may be committed now."""
@@ -96,10 +98,16 @@ class Journal:
         self._on_grown.append(callback)
 
     async def current(self) -> State:
-        """The state at the log's head, as of now. Raises Unavailable."""
+        """The state at the log's head, as of now. Raises Unavailable.
+
+        Callers share a look: however many they are, each waits for two of them at most.
+        """
+        await self._looks.fresh()
+        return self.state
+
+    async def _look(self) -> None:
         async with self._lock:
             await self._catch_up()
-        return self.state
 
     async def commit(
         self,
@@ -208,7 +216,7 @@ class Journal:
             raise TooLarge(MAX_CHANGE_BYTES)
         # Read back before the commit: nothing is stored that a reader would choke on.
         writes, _ = read_entry(entry, self.state.chain)
-        if _schema(entry) > self.writable_schema():
+        if schemas.of_decision(entry.decision) > self.writable_schema():
             msg = "a policy replica of an older version is, or may be, alive; upgrade them all"
             raise Unavailable(msg)
         return entry, writes, origin
@@ -222,7 +230,7 @@ class Journal:
         """
         failpoints.reach("before_commit")
         stored, head = await asyncio.gather(
-            self._store.append(entry, _described(origin, len(writes))),
+            self._store.append(entry, described(origin, len(writes))),
             self._store.after(self.state.rev - 1, 1) if check else _nothing(),
             return_exceptions=True,
         )
@@ -276,7 +284,7 @@ class Journal:
     def _grow(self, entry: Entry, writes: tuple[Write, ...], origin: Origin) -> None:
         self.state.fold(entry.rev, writes, entry.chain, origin.once)
         self.log_bytes += len(entry.decision)
-        self.schema_used = max(self.schema_used, _schema(entry))
+        self.schema_used = max(self.schema_used, schemas.of_decision(entry.decision))
         if origin.reason == ADOPTED:
             self.adopted = entry.rev
         self._recent[entry.rev] = entry
@@ -295,26 +303,5 @@ class Journal:
         self.refusal = why
 
 
-async def _at_once() -> None:
-    return
-
-
 async def _nothing() -> list[Entry]:
     return []
-
-
-def _schema(entry: Entry) -> int:
-    return (
-        schemas.needed(decode_mutations(entry.decision)[0], schemas.SINCE) if schemas.SINCE else 1
-    )
-
-
-def _described(origin: Origin, size: int) -> dict[str, object]:
-    """What a person reading the collection wants to see."""
-    return {
-        "at": origin.at,
-        "actor": origin.actor,
-        "request_id": origin.request_id,
-        "reason": origin.reason,
-        "mutations": size,
-    }

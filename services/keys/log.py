@@ -84,6 +84,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def described(origin: Origin, size: int) -> dict[str, object]:
+    """What a person reading the collection wants to see beside an entry."""
+    return {
+        "at": origin.at,
+        "actor": origin.actor,
+        "request_id": origin.request_id,
+        "reason": origin.reason,
+        "mutations": size,
+    }
+
+
 class CorruptLog(Exception):
     """The log in MongoDB contradicts itself: an operator must look."""
 

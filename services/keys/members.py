@@ -11,7 +11,7 @@ from contextlib import suppress
 import msgspec
 import structlog
 
-from services.keys.waiting import Waiters
+from services.keys.waiting import Shared, Waiters
 from shared import subjects
 from shared.bus import BusUnavailable, ChangeStream
 from shared.changes import Unreadable
@@ -44,8 +44,7 @@ class Members:
         self._reports: dict[str, Member] = {}
         self._records: dict[str, Replica] = {}
         self._waiters = Waiters()
-        self._reading: asyncio.Task[_Named] | None = None
-        self._next: asyncio.Task[_Named] | None = None
+        self._named = Shared(self._read_named)
 
     def last_word(self, replica: str) -> Member | None:
         """What this replica was last heard to have applied."""
@@ -86,14 +85,9 @@ class Members:
         one without replicas. Calls share a reading, but only one that began after they did.
         Raises BusUnavailable.
         """
-        if self._next is None:
-            self._next = asyncio.ensure_future(self._read_after(self._reading))
-        return await asyncio.shield(self._next)
+        return await self._named.fresh()
 
-    async def _read_after(self, reading: "asyncio.Task[_Named] | None") -> _Named:
-        if reading is not None:
-            await asyncio.wait({reading})
-        self._reading, self._next = self._next, None
+    async def _read_named(self) -> _Named:
         found = await self._stream.subjects_under(subjects.MEMBERS)
         return [subjects.replica_of(subject) for subject in found], await self._epoch()
 

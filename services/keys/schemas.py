@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from shared.changes import Mutation
+from shared.changes import Mutation, decode_mutations
 
 SINCE: Mapping[str, int] = MappingProxyType({})
 """`kind.field` to the schema that brought it, for fields newer than schema 1.
@@ -20,6 +20,11 @@ def needed(mutations: Iterable[Mutation], since: Mapping[str, int] = SINCE) -> i
     if not since:
         return 1
     return max((_needed(mutation, since) for mutation in mutations), default=1)
+
+
+def of_decision(decision: bytes) -> int:
+    """The oldest schema whose readers understand the decision part of a change."""
+    return needed(decode_mutations(decision)[0], SINCE) if SINCE else 1
 
 
 def _needed(mutation: Mutation, since: Mapping[str, int]) -> int:

@@ -1,7 +1,10 @@
-"""Waiting for something that only grows, by many callers at once."""
+"""Waiting by many callers at once: for something that only grows, or for a reading they share."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
 
 
 class Waiters:
@@ -33,3 +36,25 @@ class Waiters:
         finally:
             self._waiting.pop(future, None)
         return True
+
+
+class Shared(Generic[_T]):
+    """A reading that callers share, but only one that began after they asked for it."""
+
+    def __init__(self, read: Callable[[], Awaitable[_T]]) -> None:
+        """Share the results of `read`."""
+        self._read = read
+        self._reading: asyncio.Task[_T] | None = None
+        self._next: asyncio.Task[_T] | None = None
+
+    async def fresh(self) -> _T:
+        """What a reading that begins from now on finds. Raises what `read` raises."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._read_after(self._reading))
+        return await asyncio.shield(self._next)
+
+    async def _read_after(self, reading: "asyncio.Task[_T] | None") -> _T:
+        if reading is not None:
+            await asyncio.wait({reading})
+        self._reading, self._next = self._next, None
+        return await self._read()
