@@ -9,13 +9,13 @@ import msgspec
 import structlog
 
 from services.keys import failpoints, schemas
-from services.keys.errors import ManagementError, TooLarge, Unavailable
-from services.keys.log import CorruptLog, Entry, Origin, described, make_entry, read_entry
+from services.keys.errors import ManagementError, Unavailable
+from services.keys.log import CorruptLog, Entry, Origin, make_entry, read_entry
 from services.keys.management import Plan
 from services.keys.state import State, Write
 from services.keys.store import Taken
 from services.keys.waiting import Shared
-from shared.changes import MAX_CHANGE_BYTES, SCHEMA, encode_change
+from shared.changes import SCHEMA
 
 log = structlog.get_logger()
 
@@ -212,8 +212,7 @@ class Journal:
             once=made.once,
         )
         entry = make_entry(self.state.rev + 1, self.state.chain, made.writes, origin)
-        if len(encode_change(entry.as_change())) > MAX_CHANGE_BYTES:
-            raise TooLarge(MAX_CHANGE_BYTES)
+        entry.check_size()
         # Read back before the commit: nothing is stored that a reader would choke on.
         writes, _ = read_entry(entry, self.state.chain)
         if schemas.of_decision(entry.decision) > self.writable_schema():
@@ -230,7 +229,7 @@ class Journal:
         """
         failpoints.reach("before_commit")
         stored, head = await asyncio.gather(
-            self._store.append(entry, described(origin, len(writes))),
+            self._store.append(entry, origin.described(len(writes))),
             self._store.after(self.state.rev - 1, 1) if check else _nothing(),
             return_exceptions=True,
         )

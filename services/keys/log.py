@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from services.keys.errors import TooLarge
 from services.keys.records import (
     GroupDetails,
     GroupRecord,
@@ -19,6 +20,7 @@ from services.keys.records import (
 from services.keys.state import Once, Write
 from shared.catalogue import Deployment
 from shared.changes import (
+    MAX_CHANGE_BYTES,
     Change,
     GroupGrant,
     KeyGrant,
@@ -28,11 +30,15 @@ from shared.changes import (
     Tombstone,
     UserGrant,
     decode_mutations,
+    encode_change,
     encode_mutations,
     hash_rest,
     link,
     record_of,
 )
+
+MAX_REST_BYTES = 14 * 1024 * 1024
+"""MongoDB takes documents of 16 MiB: this, a change of 1 MiB, and what describes them."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +53,16 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     reason: str
     once: Once | None = None
+
+    def described(self, size: int) -> dict[str, object]:
+        """What a person reading the collection wants to see beside an entry."""
+        return {
+            "at": self.at,
+            "actor": self.actor,
+            "request_id": self.request_id,
+            "reason": self.reason,
+            "mutations": size,
+        }
 
 
 class Rest(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,16 +99,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             rest_hash=hash_rest(self.rest),
         )
 
-
-def described(origin: Origin, size: int) -> dict[str, object]:
-    """What a person reading the collection wants to see beside an entry."""
-    return {
-        "at": origin.at,
-        "actor": origin.actor,
-        "request_id": origin.request_id,
-        "reason": origin.reason,
-        "mutations": size,
-    }
+    def check_size(self) -> None:
+        """Raise TooLarge when the bus or MongoDB would not take it."""
+        if len(encode_change(self.as_change())) > MAX_CHANGE_BYTES:
+            raise TooLarge(MAX_CHANGE_BYTES)
+        if len(self.rest) > MAX_REST_BYTES:
+            raise TooLarge(MAX_REST_BYTES)
 
 
 class CorruptLog(Exception):

@@ -13,9 +13,9 @@ from pymongo import MongoClient
 
 from services.keys import journal as journal_module
 from services.keys import store as store_module
-from services.keys.errors import Unavailable
+from services.keys.errors import TooLarge, Unavailable
 from services.keys.journal import Journal
-from services.keys.log import CorruptLog, Origin, make_entry, read_entry
+from services.keys.log import MAX_REST_BYTES, CorruptLog, Origin, make_entry, read_entry
 from services.keys.management import Plan
 from services.keys.projector import Projector
 from services.keys.records import KeyDetails, KeyRecord
@@ -152,6 +152,18 @@ async def test_a_plan_without_writes_commits_nothing(store):
     committed = await commit(journal)
     assert committed.revision == 0
     assert await store.after(0) == []
+
+
+async def test_what_mongodb_would_not_take_is_refused_before_the_commit(store):
+    journal = journal_on(store)
+    large = record(1, metadata={"a": "x" * 17 * 1024 * 1024})
+
+    with pytest.raises(TooLarge):
+        await commit(journal, large)
+    assert await store.after(0) == []
+
+    largest = record(1, metadata={"a": "x" * (MAX_REST_BYTES - 1024)})
+    assert (await commit(journal, largest)).revision == 1
 
 
 async def test_a_restarted_replica_has_the_state_it_had(store):
