@@ -261,6 +261,12 @@ class SnapshotStream(ChangeStream):
     subject_space = subjects.SNAPSHOT_SUBJECTS
 
 
+async def say(client: Client, subject: str, data: bytes = b"") -> None:
+    """Publish a core message. Raises BusUnavailable."""
+    with _known(subject):
+        await client.publish(subject, data)
+
+
 async def hear(client: Client, subject: str, take: Callable[[bytes], Awaitable[None]]) -> None:
     """Have `take` called with the data of each message on a core subject."""
 

@@ -6,6 +6,7 @@ change or cannot hold a lease any more. Each step's order matters; see the desig
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 import structlog
@@ -15,7 +16,7 @@ from prometheus_client import Counter, Histogram
 from services.keys.members import Members
 from services.keys.publisher import Publisher
 from shared import subjects
-from shared.bus import BusUnavailable, ChangeStream, hear
+from shared.bus import BusUnavailable, ChangeStream, hear, say
 from shared.replication import Epoch
 
 log = structlog.get_logger()
@@ -114,7 +115,8 @@ class Barrier:
             if self._boottime() >= deadline:
                 log.warning("barrier_timeout", revision=rev, missing=missing)
                 return False
-            await self._client.publish(subjects.REPORT)
+            with suppress(BusUnavailable):  # the change is committed; the deadline decides
+                await say(self._client, subjects.REPORT)
         return True
 
 

@@ -21,7 +21,7 @@ from services.policy.rebuild import NothingToStartFrom, Rebuilder
 from services.policy.responder import Responder
 from services.policy.table import Forked, Gap, GrantTable
 from shared import subjects
-from shared.bus import BusUnavailable, ChangeStream
+from shared.bus import BusUnavailable, ChangeStream, say
 from shared.changes import SCHEMA, Change, Unreadable, decode_change
 from shared.http import Readiness
 from shared.replication import Epoch, Member, decode_epoch, decode_member, encode
@@ -226,9 +226,8 @@ class Feed:
     def _refuse_newer(self, epoch: Epoch) -> None:
         """A reader drops a field it does not know, and with it perhaps a restriction."""
         if epoch.schema > self.schema:
-            self._give_up(
-                f"records are of schema {epoch.schema}, this version reads {self.schema}: upgrade"
-            )
+            why = f"records are of schema {epoch.schema}, this version reads {self.schema}: upgrade"
+            self._give_up(why)
 
     async def _read_head(self) -> Change | None:
         found = await self._stream.last(subjects.CHANGES)
@@ -285,10 +284,11 @@ class Feed:
         await self._report()
 
     async def _report(self) -> None:
-        if self._epoch is not None and not self._client.is_closed:
+        if self._epoch is not None:
             self._unreported = 0
             record = encode(self._member(self._epoch))
-            await self._client.publish(subjects.applied(self._replica), record)
+            with suppress(BusUnavailable):  # asked again, or told by the next heartbeat
+                await say(self._client, subjects.applied(self._replica), record)
 
     def _member(self, epoch: Epoch) -> Member:
         return Member(

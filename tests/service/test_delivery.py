@@ -111,6 +111,16 @@ async def test_a_write_waits_for_a_frozen_replica_until_its_lease_has_run_out(wo
     assert not feed.lease.holds(boottime())
 
 
+async def test_a_bus_that_goes_away_while_a_write_waits_costs_it_the_wait_and_no_more(world):
+    publisher, barrier = await world.publisher()
+    await until(lambda: publisher.epoch and publisher.epoch.complete, "the epoch")
+    await barrier._client.close()
+
+    deadline = boottime() + 0.3
+    assert not await barrier._all_applied({"replica"}, publisher.epoch, 1, deadline)
+    assert boottime() >= deadline
+
+
 async def test_a_wiped_stream_is_filled_again_and_answers_resume(world, nats_server, tmp_path):
     publisher, barrier = await world.publisher()
     feed = await world.policy()
