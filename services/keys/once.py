@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from services.keys.errors import Conflict, InvalidRequest, Mismatch
 from services.keys.requests import IDEMPOTENCY_KEY
 from services.keys.state import Once
+from services.keys.waiting import seen
 
 KEPT_S = 600.0
 """How long an answer can be had again."""
@@ -84,13 +85,9 @@ class Answers:
         """
         task = asyncio.ensure_future(write)
         self._under_way.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(seen)
         return await asyncio.shield(task)
-
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
-        self._under_way.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: perhaps nobody waits for it any more
 
     def turn(self, once: Once) -> asyncio.Lock:
         """What to hold while the write is carried out: its repetition waits for its answer."""

@@ -38,6 +38,12 @@ class Waiters:
         return True
 
 
+def seen(task: "asyncio.Task[_T]") -> None:
+    """Let an exception pass that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
+
+
 class Shared(Generic[_T]):
     """A reading that callers share, but only one that began after they asked for it."""
 
@@ -51,6 +57,7 @@ class Shared(Generic[_T]):
         """What a reading that begins from now on finds. Raises what `read` raises."""
         if self._next is None:
             self._next = asyncio.ensure_future(self._read_after(self._reading))
+            self._next.add_done_callback(seen)
         return await asyncio.shield(self._next)
 
     async def _read_after(self, reading: "asyncio.Task[_T] | None") -> _T:
