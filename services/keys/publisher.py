@@ -56,6 +56,7 @@ class Publisher:
         self._wake = asyncio.Event()
         self._waiters = Waiters()
         self._must_look = True
+        self._looked_at = float("-inf")
         self._was_prepared = False
         self._has_compared = False
         self._published = 0
@@ -139,10 +140,13 @@ class Publisher:
 
     async def _keep_up(self) -> None:
         self._wake.clear()
-        if self._must_look:
+        now = asyncio.get_running_loop().time()
+        # While writes come fast nothing ever times out.
+        if self._must_look or now - self._looked_at >= _LOOK_S:
+            # Before the look: who asks for one meanwhile gets another.
+            self._must_look, self._looked_at = False, now
             await self._journal.current()
             await self._look()
-            self._must_look = False
             self._has_compared = True
             self._waiters.look()
         await self._push()

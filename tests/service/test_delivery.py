@@ -111,6 +111,47 @@ async def test_a_write_waits_for_a_frozen_replica_until_its_lease_has_run_out(wo
     assert not feed.lease.holds(boottime())
 
 
+async def test_a_look_that_is_asked_for_during_another_is_had(world, monkeypatch):
+    monkeypatch.setattr("services.keys.publisher._LOOK_S", 60)
+    looks = count_looks(world.log, lambda: len(looks) == 1 and publisher.look_again())
+    publisher, _ = await world.publisher()
+
+    await until(lambda: publisher.epoch and publisher.epoch.complete, "the epoch")
+    before = len(looks)
+    looks.clear()
+    publisher.look_again()
+
+    await until(lambda: len(looks) == 2, "the second look")
+    assert before
+
+
+async def test_the_stream_is_looked_at_in_time_while_own_writes_come_fast(world, monkeypatch):
+    monkeypatch.setattr("services.keys.publisher._LOOK_S", 0.2)
+    looks = count_looks(world.log)
+    publisher, _ = await world.publisher()
+    await publisher.compared()
+    looks.clear()
+
+    ends = time.monotonic() + 1
+    while time.monotonic() < ends and len(looks) < 2:
+        assert await publisher.published(world.log.add(key(1)), 5)
+
+    assert len(looks) == 2
+
+
+def count_looks(log, then=lambda: None):
+    """A list that grows with each look at the log; `then` is called within."""
+    looks, current = [], log.current
+
+    async def counted():
+        looks.append(1)
+        then()
+        return await current()
+
+    log.current = counted
+    return looks
+
+
 async def test_a_bus_that_goes_away_while_a_write_waits_costs_it_the_wait_and_no_more(world):
     publisher, barrier = await world.publisher()
     await until(lambda: publisher.epoch and publisher.epoch.complete, "the epoch")
