@@ -2,9 +2,9 @@
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -13,7 +13,7 @@ from aiohttp import web
 from services.keys import callers, incoming, once, openapi
 from services.keys.callers import Caller
 from services.keys.endpoints import READS, WRITES, Read, Write
-from services.keys.errors import Conflict, InvalidRequest, ManagementError, Unavailable
+from services.keys.errors import Conflict, ManagementError, Unavailable
 from services.keys.incoming import Refused, unauthorised
 from services.keys.json_body import read_object
 from services.keys.management import Context, Plan
@@ -75,7 +75,6 @@ REQUEST_ID = web.RequestKey("request_id", str)
 """Where a request carries its id: the caller's when it is harmless, else a new one."""
 
 _HARMLESS_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_ACTOR = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class ManagementApi:
@@ -148,7 +147,9 @@ class ManagementApi:
             least = incoming.least_revision(request)
             raw = await incoming.read(request)
             members = {} if write.may_be_empty and not raw else read_object(raw)
-            body, ignored = read_body(_with_path(members, request, write.named), write.request)
+            body, ignored = read_body(
+                incoming.with_path(members, request, write.named), write.request
+            )
             key = request.headers.get(IDEMPOTENCY_KEY)
             named = once.named(key, digest, f"{write.method} {request.path}", raw)
 
@@ -159,7 +160,7 @@ class ManagementApi:
                 made = write.plan(state, body, self._context(state, request, digest, write.call))
                 return msgspec.structs.replace(made, once=named)
 
-            asked_for = _changed_by(request) if caller.is_admin else ""
+            asked_for = incoming.changed_by(request) if caller.is_admin else ""
             actor = f"{caller.name} for {asked_for}" if asked_for else caller.name
             if named is None:
                 committed = await self._commit(plan, actor, request, wait=wait)
@@ -206,7 +207,7 @@ class ManagementApi:
             digest, _ = await self._authorise(request, read.call)
             if read.method == "GET":
                 values = incoming.query_values(request)
-                query = read_query(_with_path(values, request, read.named), read.request)
+                query = read_query(incoming.with_path(values, request, read.named), read.request)
             else:
                 incoming.check_query(request)
                 raw = await incoming.read(request)
@@ -228,7 +229,7 @@ class ManagementApi:
         return Context(
             now=now,
             # Only who may do everything may say that it is for somebody else.
-            actor=(caller.is_admin and _changed_by(request)) or caller.name,
+            actor=(caller.is_admin and incoming.changed_by(request)) or caller.name,
             choose=self._choose,
             new_id=self._new_id,
             reserved=frozenset({self._master}),
@@ -267,25 +268,6 @@ def _check_reached(state: State, least: int) -> None:
     if state.rev < least:
         msg = f"the log of changes is at revision {state.rev}, not yet at {least}; try again"
         raise Unavailable(msg)
-
-
-def _changed_by(request: web.Request) -> str:
-    """Give who an admin says the call is made for."""
-    changed_by = request.headers.get("litellm-changed-by", "")
-    return changed_by if _ACTOR.fullmatch(changed_by) else ""
-
-
-def _with_path(
-    members: Mapping[str, Any], request: web.Request, named: str | None
-) -> dict[str, Any]:
-    """Add the field that stands in the path. Raises InvalidRequest when the body says another."""
-    if named is None:
-        return dict(members)
-    in_path = request.match_info[named]
-    if members.get(named, in_path) != in_path:
-        msg = f"{named}: the path and the body name different ones"
-        raise InvalidRequest(msg, named)
-    return {**members, named: in_path}
 
 
 def _committed(committed: Committed, status: int, ignored: tuple[str, ...]) -> web.Response:

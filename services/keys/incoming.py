@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -12,6 +14,7 @@ MAX_BODY_BYTES = 1024 * 1024
 BODY_TIMEOUT_S = 30.0
 MIN_REVISION = "x-grantgate-min-revision"
 _REVISION = re.compile(r"[0-9]{1,18}")
+_ACTOR = re.compile(r"[\x21-\x7e]{1,128}")
 _SHOWN = 64
 _CREDENTIAL_HEADERS = ("Authorization", "x-api-key", "api-key", "x-litellm-api-key")
 
@@ -131,3 +134,22 @@ async def read(request: web.Request) -> bytes:
 def _is_json(content_type: str, charset: str | None) -> bool:
     media_type = content_type.partition(";")[0].strip().casefold()
     return media_type == "application/json" and (charset or "utf-8").casefold() == "utf-8"
+
+
+def changed_by(request: web.Request) -> str:
+    """Give who an admin says the call is made for."""
+    changed_by = request.headers.get("litellm-changed-by", "")
+    return changed_by if _ACTOR.fullmatch(changed_by) else ""
+
+
+def with_path(
+    members: Mapping[str, Any], request: web.Request, named: str | None
+) -> dict[str, Any]:
+    """Add the field that stands in the path. Raises InvalidRequest when the body says another."""
+    if named is None:
+        return dict(members)
+    in_path = request.match_info[named]
+    if members.get(named, in_path) != in_path:
+        msg = f"{named}: the path and the body name different ones"
+        raise InvalidRequest(msg, named)
+    return {**members, named: in_path}

@@ -12,6 +12,7 @@ from services.keys import failpoints, schemas
 from services.keys.errors import ManagementError, Unavailable
 from services.keys.log import CorruptLog, Entry, Origin, make_entry, read_entry
 from services.keys.management import Plan
+from services.keys.recent import RecentEntries
 from services.keys.state import State, Write
 from services.keys.store import Taken
 from services.keys.waiting import Shared
@@ -19,11 +20,8 @@ from shared.changes import SCHEMA
 
 log = structlog.get_logger()
 
-_RECENT = 2048
-"""Committed entries kept in memory, so that publishing one does not read it back."""
-
-_RECENT_BYTES = 16 * 1024 * 1024
-"""The most that they may be together, but for the newest: an import has entries of a megabyte."""
+_OWN = 2048
+"""Revisions committed by this process that it remembers as its own."""
 
 _SHARED_S = 1.0
 """For how long after a change of another replica the next one is expected."""
@@ -74,8 +72,7 @@ class Journal:
         self._enforce = enforce
         self._lock = asyncio.Lock()
         self._looks = Shared(self._look)
-        self._recent: OrderedDict[int, Entry] = OrderedDict()
-        self._recent_bytes = 0
+        self._recent = RecentEntries()
         self._own: OrderedDict[int, None] = OrderedDict()
         self._others_wrote_at = float("-inf")
         self._on_grown: list[Callable[[], None]] = []
@@ -132,10 +129,8 @@ class Journal:
 
     async def entries_after(self, rev: int, limit: int) -> list[Entry]:
         """Committed entries that follow `rev`, from memory when they are recent."""
-        if rev + 1 in self._recent:
-            last = min(self.state.rev, rev + limit)
-            return [self._recent[r] for r in range(rev + 1, last + 1)]
-        return await self._store.after(rev, limit)
+        recent = self._recent.after(rev, limit)
+        return await self._store.after(rev, limit) if recent is None else recent
 
     def is_own(self, rev: int) -> bool:
         """Whether this process committed that revision, not long ago."""
@@ -243,7 +238,7 @@ class Journal:
             raise Unavailable(self.refusal or "")
         failpoints.reach("after_commit")
         self._own[entry.rev] = None
-        if len(self._own) > _RECENT:
+        if len(self._own) > _OWN:
             self._own.popitem(last=False)
         self._grow(entry, writes, origin)
 
@@ -286,12 +281,7 @@ class Journal:
         self.schema_used = max(self.schema_used, schemas.of_decision(entry.decision))
         if origin.reason == ADOPTED:
             self.adopted = entry.rev
-        self._recent[entry.rev] = entry
-        self._recent_bytes += entry.size
-        while len(self._recent) > 1 and (
-            len(self._recent) > _RECENT or self._recent_bytes > _RECENT_BYTES
-        ):
-            self._recent_bytes -= self._recent.popitem(last=False)[1].size
+        self._recent.add(entry)
         for callback in self._on_grown:
             callback()
 

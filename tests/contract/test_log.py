@@ -11,7 +11,7 @@ import pytest
 import structlog
 from pymongo import MongoClient
 
-from services.keys import journal as journal_module
+from services.keys import recent
 from services.keys import store as store_module
 from services.keys.errors import TooLarge, Unavailable
 from services.keys.journal import Journal
@@ -86,7 +86,7 @@ async def test_what_is_appended_is_read_back_in_order_byte_for_byte(store):
 async def test_large_entries_are_read_in_smaller_pages_and_none_is_left_out(store, monkeypatch):
     """A page is bounded in bytes; a journal that begins late reads on until the head."""
     monkeypatch.setattr(store_module, "_PAGE_BYTES", 1)
-    monkeypatch.setattr(journal_module, "_RECENT_BYTES", 1)
+    monkeypatch.setattr(recent, "BYTES", 1)
     one, late = journal_on(store), journal_on(store)
     for number in range(5):
         await commit(one, record(number))
@@ -259,7 +259,7 @@ async def test_an_entry_that_was_changed_since_it_was_read_is_told_once_and_not_
     journal = journal_on(store)
     for number in range(3):
         await commit(journal, record(number))
-    journal._recent.clear()
+    journal._recent = recent.RecentEntries()
 
     def change():
         with MongoClient(mongo_url) as client:
