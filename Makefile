@@ -18,8 +18,9 @@ $(STAMP): pyproject.toml
 run: install
 	$(BIN)/grantgate up
 
+# Two files at a time: most tests wait for processes, and what is timed has to find a core.
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # LiteLLM's own client and CLI, in an environment of their own.
 test-compat: install .compat/.installed

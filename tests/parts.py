@@ -24,8 +24,14 @@ _handed_out = set()
 
 
 def free_port():
-    """A port nothing listens on, never the same twice, and below those of outgoing connections."""
-    port = next(port for port in free_ports(len(_handed_out) + 1) if port not in _handed_out)
+    """A port nothing listens on, never the same twice, and below those of outgoing connections.
+
+    Of several test processes each has ports of its own: what one was given is not taken yet.
+    """
+    of = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    found = (port for port in free_ports(len(_handed_out) + 64 * of) if port % of == mine)
+    port = next(port for port in found if port not in _handed_out)
     _handed_out.add(port)
     return port
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,15 +16,10 @@ from nats.js.errors import NotFoundError
 
 from services.dev.bundled import NATS_CONF
 from shared import subjects
+from tests.parts import free_port
 
 Connect = Callable[[str], Awaitable[Client]]
 PASSWORDS = {"keys": "gg_k", "policy": "gg_p", "gateway": "gg_g"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @asynccontextmanager
