@@ -2,13 +2,16 @@
 
 import hashlib
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from services.keys.records import KeyDetails, KeyRecord, TeamDetails, TeamRecord
 from shared.changes import KeyGrant, TeamGrant
 
-NOW = 1_800_000_000.0
+NOW = time.time()
+"""The keys are the same in every run but for their times: keys goes by the clock, too."""
+
 KEYS_A_TEAM = 10
 _ORGANISATIONS = 20
 _LISTS = 500
