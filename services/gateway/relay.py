@@ -25,6 +25,9 @@ _AT_ONCE = 256 * 1024
 _SECRET_LENGTH = 8
 """A shorter value is no credential worth the name, and might stand anywhere."""
 
+_BRING_S = 0.25
+"""How long a request that can be served waits for deployments that are not known here yet."""
+
 _MAX_MEMO = 4096
 _SAME_FILE = "give every gateway and keys replica the same configuration file"
 _ROUTE_FOR: Mapping[Dialect, str] = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
@@ -132,9 +135,13 @@ class Relay:
         if self._bring is not None and not all(known):
             bringing = asyncio.ensure_future(self._bring(ids))
             if any(known):
-                # What is known serves meanwhile; whoever is asked for the rest may be away.
+                # What is known serves; whoever is asked for the rest may be away, so one request
+                # waits for it, and not for long.
+                is_first = not self._bringing
                 self._bringing.add(bringing)
                 bringing.add_done_callback(self._bringing.discard)
+                if is_first:
+                    await asyncio.wait({bringing}, timeout=_BRING_S)
             else:
                 await bringing
         for upstream in self._in_turn(admitted, route.dialect):

@@ -7,7 +7,7 @@ import os
 
 from tests.e2e.authorisation import Walk
 
-STEPS = int(os.environ.get("GRANTGATE_TEST_WALK") or 250)
+STEPS = int(os.environ.get("GRANTGATE_TEST_WALK") or 120)
 SEED = int(os.environ.get("GRANTGATE_TEST_SEED") or 1)
 
 
