@@ -15,6 +15,7 @@ log = structlog.get_logger()
 
 _BATCH = 500
 _HELD_AT_MOST = 4096
+_HELD_BYTES = 64 * 1024 * 1024
 
 FETCHED = Counter("changes_fetched", "Changes that push had not brought and were read")
 
@@ -35,10 +36,12 @@ class CatchUp:
         self._stream = stream
         self._keys = keys
         self._held: dict[int, Change] = {}
+        self._held_bytes = 0
 
     def forget(self) -> None:
         """Drop what is held: it may be of another history."""
         self._held.clear()
+        self._held_bytes = 0
 
     def pushed(self, table: GrantTable, data: bytes) -> int:
         """Apply a change that was pushed, and those held that follow; says how many.
@@ -49,17 +52,30 @@ class CatchUp:
         try:
             applied = int(table.apply(change))
         except Gap:
-            if len(self._held) < _HELD_AT_MOST:
-                self._held[change.rev] = change
+            self._hold(change)
             raise
         return applied + self._apply_held(table) if applied else 0
 
+    def _hold(self, change: Change) -> None:
+        """Keep it for when its turn comes, if there is room; else it is read from the stream."""
+        self._take_held(change.rev)
+        size = self._held_bytes + len(change.decision)
+        if len(self._held) < _HELD_AT_MOST and size <= _HELD_BYTES:
+            self._held[change.rev] = change
+            self._held_bytes = size
+
+    def _take_held(self, rev: int) -> Change | None:
+        change = self._held.pop(rev, None)
+        if change is not None:
+            self._held_bytes -= len(change.decision)
+        return change
+
     def _apply_held(self, table: GrantTable) -> int:
         applied = 0
-        while self._held and (change := self._held.pop(table.rev + 1, None)) is not None:
+        while (change := self._take_held(table.rev + 1)) is not None:
             applied += table.apply(change)
-        if self._held and min(self._held) <= table.rev:
-            self._held = {rev: held for rev, held in self._held.items() if rev > table.rev}
+        for old in [rev for rev in self._held if rev <= table.rev]:
+            self._take_held(old)
         return applied
 
     async def follow(self, table: GrantTable, head: int) -> None:
