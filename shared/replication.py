@@ -10,7 +10,8 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
 
     No replica takes a lease before `complete` (filled from the log up to `head`). Until it is
     `settled` every barrier waits in full: replicas of the epoch before may still hold a lease and
-    have no member record here. `lease_s` and `margin_s` are seconds.
+    have no member record here. `lease_s` and `margin_s` are seconds. `is_first`: there was no
+    epoch before, so nobody can hold a lease of one.
     """
 
     id: str
@@ -21,6 +22,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float
     margin_s: float
     schema: int
+    is_first: bool = False
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):

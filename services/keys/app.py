@@ -72,6 +72,7 @@ async def start(
         new_id=_new_id,
     )
     publisher.base = snapshots.base
+    publisher.claim_first = store.claim_first
     publisher.oldest_schema = barrier.members.oldest_schema
     journal.before_writes = publisher.compared
     journal.writable_schema = publisher.writable_schema

@@ -79,7 +79,9 @@ class EpochKeeper:
         self._highest = last_seq
         return True
 
-    async def begin(self, last_seq: int, head: int, first_rev: int, schema: int) -> None:
+    async def begin(
+        self, last_seq: int, head: int, first_rev: int, schema: int, *, is_first: bool = False
+    ) -> None:
         """A new identity for a stream that is new, wiped or regressed: emptied, to be filled.
 
         Only what was seen is purged: an epoch that another replica made since stands, and the
@@ -96,6 +98,7 @@ class EpochKeeper:
             lease_s=self._lease_s,
             margin_s=self._margin_s,
             schema=schema,
+            is_first=is_first,
         )
         self._seq = await self._stream.put(subjects.EPOCH, encode(epoch), after=(subjects.EPOCH, 0))
         self.epoch = epoch
@@ -106,9 +109,8 @@ class EpochKeeper:
     async def advance(self, published: int, oldest_schema: int | None, own_schema: int) -> None:
         """Mark the epoch complete once filled, settled once watched for long enough.
 
-        `published` is the log's head as read after the epoch began. Only the very first log,
-        without a change in it, needs no settling: no replica can hold a lease on an earlier
-        state of it.
+        `published` is the log's head as read after the epoch began. Only the very first epoch
+        of a log without a change needs no settling: no replica can hold a lease of an earlier one.
 
         Its schema rises to what every live replica understands, never above this process's own.
         """
@@ -118,7 +120,7 @@ class EpochKeeper:
         changed = epoch
         if not epoch.complete:
             changed = msgspec.structs.replace(
-                changed, complete=True, settled=published == 0, head=published
+                changed, complete=True, settled=epoch.is_first and published == 0, head=published
             )
         if not epoch.settled and self._boottime() - self._watched_since > _length(epoch):
             changed = msgspec.structs.replace(changed, settled=True)

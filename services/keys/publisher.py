@@ -32,6 +32,10 @@ async def _from_the_first() -> int:
     return 1
 
 
+async def _claimed() -> bool:
+    return True
+
+
 class Publisher:
     """Keeps the stream GRANTS equal to the log. One task runs it; `published` waits for it."""
 
@@ -64,6 +68,8 @@ class Publisher:
         self._trim_to = 0
         self.base: Callable[[], Awaitable[int]] = _from_the_first
         """From which revision a new epoch is filled: a snapshot's, when the log is long."""
+        self.claim_first: Callable[[], Awaitable[bool]] = _claimed
+        """Whether no stream was ever begun for this log; true once."""
         self.oldest_schema: Callable[[Epoch], int | None] = lambda _: None
         """The oldest schema among the live replicas; None when none is known."""
         self.trouble: str | None = "starting"
@@ -186,6 +192,7 @@ class Publisher:
             self._journal.state.rev,
             first_rev,
             max(self._journal.schema_used, 1 if known is None else known.schema),
+            is_first=self._journal.state.rev == 0 and await self.claim_first(),
         )
         self._last_seq = 0
         self._set_published(first_rev - 1)

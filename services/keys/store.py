@@ -72,6 +72,17 @@ class MongoStore:
         except PyMongoError as error:
             raise Unavailable(_DOWN) from error
 
+    async def claim_first(self) -> bool:
+        """Whether no stream was ever begun for this log: true for one caller, once."""
+        begun = self._database.get_collection("streams_begun", write_concern=_DURABLE)
+        try:
+            await begun.insert_one({"_id": "first"})
+        except DuplicateKeyError:
+            return False
+        except PyMongoError as error:
+            raise Unavailable(_DOWN) from error
+        return True
+
     async def append(self, entry: Entry, described: dict[str, Any]) -> None:
         """Commit: store the entry, journaled on a majority. Raises Taken when its rev exists.
 

@@ -105,6 +105,12 @@ async def test_a_revision_is_taken_once(store):
         await store.append(make_entry(1, GENESIS, [record(2)], origin("two")), {})
 
 
+async def test_of_all_who_begin_a_stream_one_is_the_first_ever(store):
+    claimed = await asyncio.gather(*(store.claim_first() for _ in range(5)))
+    assert sorted(claimed) == [False] * 4 + [True]
+    assert not await store.claim_first()
+
+
 async def test_the_same_operation_stored_twice_is_one_change(store):
     entry = make_entry(1, GENESIS, [record(1)], origin())
     await store.append(entry, {})

@@ -91,6 +91,7 @@ class KeysProcess(Process):
             boottime=self.boottime,
             new_id=site.new_id,
         )
+        self.publisher.claim_first = self.store.claim_first
         self.barrier = site.barrier(self.client, stream, self.publisher, self.boottime)
         self.client.on_reconnected = self.publisher.look_again
         self.spawn(self._run(), "keys")

@@ -23,6 +23,7 @@ class Disk:
         self.allowed: list[dict[bytes, bool]] = [{}]
         """For each revision from 0: which keys exist, and whether they may pass."""
         self.requests: dict[int, str] = {}
+        self.had_stream = False
 
     @property
     def head(self) -> int:
@@ -64,6 +65,10 @@ class LogStore:
         self.loses_requests = 0.0
         self.late = 0.0
         """The chance that an operation is carried out after its caller has given up."""
+
+    async def claim_first(self) -> bool:
+        is_first, self._disk.had_stream = not self._disk.had_stream, True
+        return is_first
 
     async def append(self, entry: Entry, described: dict[str, object]) -> None:
         del described
