@@ -131,19 +131,9 @@ class Relay:
         """
         problem: Unreachable | None = None
         ids = admitted.allow.deployments
-        known = [self._upstreams.get(each) is not None for each in ids]
-        if self._bring is not None and not all(known):
-            bringing = asyncio.ensure_future(self._bring(ids))
-            if any(known):
-                # What is known serves; whoever is asked for the rest may be away, so one request
-                # waits for it, and not for long.
-                is_first = not self._bringing
-                self._bringing.add(bringing)
-                bringing.add_done_callback(self._bringing.discard)
-                if is_first:
-                    await asyncio.wait({bringing}, timeout=_BRING_S)
-            else:
-                await bringing
+        if self._bring is not None and None in map(self._upstreams.get, ids):
+            is_needed = not any(map(self._upstreams.get, ids))
+            await self._bring_missing(self._bring(ids), is_needed=is_needed)
         for upstream in self._in_turn(admitted, route.dialect):
             model = _name_at(upstream, admitted.allow.model)
             try:
@@ -156,6 +146,21 @@ class Relay:
         if isinstance(problem, ConnectTimeout):
             raise timed_out()
         raise broken(because="The upstream provider cannot be reached.")
+
+    async def _bring_missing(self, bring: Coroutine[None, None, None], *, is_needed: bool) -> None:
+        """Wait until the missing deployments are known, unless others can serve meanwhile.
+
+        Whoever is asked for them may be away: then one request waits, and not for long.
+        """
+        if is_needed:
+            await bring
+            return
+        is_first = not self._bringing
+        bringing = asyncio.ensure_future(bring)
+        self._bringing.add(bringing)
+        bringing.add_done_callback(self._bringing.discard)
+        if is_first:
+            await asyncio.wait({bringing}, timeout=_BRING_S)
 
     def _in_turn(self, admitted: Admitted, dialect: Dialect) -> list[Upstream]:
         """The allowed deployments that speak this dialect, each request beginning one further."""

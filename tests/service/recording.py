@@ -48,12 +48,6 @@ class Recorded:
     def json(self):
         return json.loads(self.body)
 
-    def readings_of_model(self):
-        """The model as a first-wins, a last-wins and a case-folding parser find it."""
-        pairs = json.loads(self.body, object_pairs_hook=list)
-        folded = [value for name, value in pairs if name.casefold() == "model"]
-        return {dict(pairs)["model"], dict(reversed(pairs))["model"], *folded}
-
 
 class Recorder:
     """`requests` are what arrived; `script(recorded, writer)` answers each."""
