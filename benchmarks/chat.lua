@@ -1,5 +1,5 @@
 -- wrk: POST one chat request after the other, each with the next key of a file.
--- wrk -s chat.lua URL -- KEYS_FILE MODEL
+-- wrk -s chat.lua URL -- KEYS_FILE MODEL HEADER
 
 local keys, count, at = {}, 0, 0
 local head, tail
@@ -14,7 +14,7 @@ function init(args)
     .. 'a dog, in one sentence, and do not forget the measure."}],"temperature":0.2}'
   head = "POST /v1/chat/completions HTTP/1.1\r\nHost: " .. wrk.host .. ":" .. wrk.port
     .. "\r\nAccept: application/json\r\nUser-Agent: bench\r\nAuthorization: Bearer "
-  tail = "\r\nContent-Type: application/json\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body
+  tail = "\r\n" .. (args[3] or "") .. "Content-Type: application/json\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body
 end
 
 function request()

@@ -1,6 +1,6 @@
 """The load: Debian's wrk, or a small generator of our own where it is absent.
 
-`python -m benchmarks.load PORT SECONDS CONNECTIONS KEYS_FILE MODEL` is the small one.
+`python -m benchmarks.load PORT SECONDS CONNECTIONS KEYS_FILE MODEL HEADER` is the small one.
 """
 
 import asyncio
@@ -39,12 +39,14 @@ def generator() -> str:
     return "wrk" if shutil.which("wrk") else "built-in"
 
 
-def run(port: int, seconds: float, connections: int, keys_file: Path, model: str) -> Load:
+def run(
+    port: int, seconds: float, connections: int, keys_file: Path, model: str, header: str = ""
+) -> Load:
     """Load a port of this machine for that long, in a process of its own."""
     wrk = shutil.which("wrk")
     if wrk is None:
         command = [sys.executable, "-m", "benchmarks.load", str(port), str(seconds)]
-        command += [str(connections), str(keys_file), model]
+        command += [str(connections), str(keys_file), model, header]
     else:
         command = [
             wrk,
@@ -54,7 +56,8 @@ def run(port: int, seconds: float, connections: int, keys_file: Path, model: str
             "--timeout",
             "5s",
         ]
-        command += ["-s", str(SCRIPT), f"http://127.0.0.1:{port}", "--", str(keys_file), model]
+        command += ["-s", str(SCRIPT), f"http://127.0.0.1:{port}", "--"]
+        command += [str(keys_file), model, header]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     (line,) = [text for text in done.stdout.splitlines() if text.startswith(_MARK)]
     return msgspec.json.decode(line.removeprefix(_MARK), type=Load)
@@ -100,28 +103,29 @@ class _Connection(asyncio.Protocol):
         self._send()
 
 
-def _requests(port: int, keys: list[str], model: str) -> Iterator[bytes]:
+def requests(port: int, keys: list[str], model: str, header: str = "") -> Iterator[bytes]:
+    """Chat requests without end, each with the next key; `header` is whole lines to add."""
     said = [{"role": "user", "content": "Say something about a fox and a dog."}]
     body = json.dumps({"model": model, "messages": said, "temperature": 0.2})
     for key in itertools.cycle(keys):
         yield (
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
             f"Accept: application/json\r\nUser-Agent: bench\r\nAuthorization: Bearer {key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+            f"{header}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
         ).encode()
 
 
 async def _generate(
-    port: int, seconds: float, connections: int, keys: list[str], model: str
+    port: int, seconds: float, connections: int, keys: list[str], model: str, header: str
 ) -> Load:
-    requests = _requests(port, keys, model)
+    texts = requests(port, keys, model, header)
     took: list[float] = []
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     opened = []
     for _ in range(connections):
         _, protocol = await loop.create_connection(
-            lambda: _Connection(requests, took), "127.0.0.1", port
+            lambda: _Connection(texts, took), "127.0.0.1", port
         )
         opened.append(protocol)
     await asyncio.sleep(seconds)
@@ -138,10 +142,12 @@ async def _generate(
 
 def main() -> None:
     """Generate, and print what was seen as one line."""
-    port, seconds, connections, keys_file, model = sys.argv[1:]
+    port, seconds, connections, keys_file, model, header = sys.argv[1:]
     keys = Path(keys_file).read_text().split()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        seen = runner.run(_generate(int(port), float(seconds), int(connections), keys, model))
+        seen = runner.run(
+            _generate(int(port), float(seconds), int(connections), keys, model, header)
+        )
     print(_MARK + msgspec.json.encode(seen).decode())
 
 

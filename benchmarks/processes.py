@@ -44,6 +44,16 @@ def child(
             process.wait()
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that it started, and they, that still run."""
+    found = [pid]
+    for each in found:
+        for children in Path(f"/proc/{each}/task").glob("*/children"):
+            with suppress(OSError):
+                found += map(int, children.read_text().split())
+    return found
+
+
 def cpu_s(pids: Iterable[int]) -> float:
     """Seconds of processor time, user and system, that these processes have used so far.
 
@@ -102,9 +112,10 @@ def until_ready(url: str) -> None:
     _until(is_ready, f"{url} answers 200")
 
 
-def post(url: str, body: bytes, key: str) -> tuple[int, bytes]:
-    """POST JSON with a key; the status and the body of the answer."""
+def post(url: str, body: bytes, key: str, header: str = "") -> tuple[int, bytes]:
+    """POST JSON with a key and lines of header; the status and the body of the answer."""
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    headers |= dict(line.split(": ", 1) for line in header.splitlines())
     request = urllib.request.Request(url, body, headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
