@@ -38,8 +38,8 @@ lint: install
 	$(BIN)/lint-imports
 
 bench: install
-	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.decisions
+	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.decisions $(if $(BENCH),,--million)
 	$(BIN)/python -m benchmarks.propagation
 
 # What `make bench` measures Grantgate beside, each in .peers/; what fails is absent from its table.

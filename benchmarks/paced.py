@@ -30,7 +30,9 @@ _LENGTH = b"\r\ncontent-length:"
 _CHUNKED = b"transfer-encoding: chunked"
 _LAST_CHUNK = b"0\r\n\r\n"
 _MARK = "PACED "
-_CONNECTIONS = 256
+_CONNECTIONS = 64
+_SETTLE_S = 0.3
+"""For what is loaded to have accepted all connections."""
 _TICK_S = 0.0002
 
 
@@ -156,6 +158,7 @@ async def _sequential(port: int, seconds: float, texts: Iterator[bytes]) -> _Run
 
 async def _paced(port: int, seconds: float, rate: float, texts: Iterator[bytes]) -> _Run:
     seen = await _open(port, _CONNECTIONS)
+    await asyncio.sleep(_SETTLE_S)
     began = time.perf_counter() + _TICK_S
     count = int(rate * seconds)
     number = 0
