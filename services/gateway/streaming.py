@@ -7,6 +7,7 @@ never finished cleanly.
 import asyncio
 import socket
 import struct
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
@@ -29,7 +30,8 @@ _AT_ONCE = 64 * 1024
 
 _FIRST_ERROR = 400
 _MAX_ERROR = 1024 * 1024
-"""Bytes of an upstream's error."""
+"""Bytes of an upstream's error, as it came and decoded."""
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 _LAST_WORDS_S = 1.0
 """How long a client may take to read why its stream was ended."""
@@ -101,7 +103,7 @@ async def pass_on(
         headers = stamp.headers(for_client(upstream.headers, upstream.secrets))
         length = upstream.content_length
         if upstream.status >= _FIRST_ERROR:
-            return Whole(upstream.status, headers, await _read_error(upstream))
+            return await _error(upstream, headers, stamp)
         if upstream.has_arrived or (length is not None and length <= _AT_ONCE):
             return Whole(upstream.status, headers, await _read_whole(upstream))
         response = BreakableResponse(status=upstream.status, headers=headers)
@@ -120,12 +122,42 @@ async def pass_on(
         upstream.close()
 
 
-async def _read_error(upstream: Answer) -> bytes:
-    """An error's body, without the credential that some upstreams quote in it."""
+async def _error(upstream: Answer, headers: list[tuple[str, str]], stamp: Stamp) -> Whole:
+    """An upstream's error, without the credential that some upstreams quote in it.
+
+    A compressed one is sent decoded; in words of ours when it cannot be decoded and searched.
+    """
+    status = upstream.status
     body = await _read_whole(upstream, at_most=_MAX_ERROR)
+    codings = [value for name, value in upstream.headers if name == "content-encoding"]
+    coding = ", ".join(codings).strip().lower()
+    if upstream.secrets and coding not in ("", "identity"):
+        found = _decoded(body, coding)
+        dropped = (
+            {"content-encoding"} if found is not None else {"content-encoding", "content-type"}
+        )
+        headers = [pair for pair in headers if pair[0] not in dropped]
+        if found is None:
+            message = "The upstream provider's error was compressed and cannot be shown."
+            kind, of = "upstream_error", stamp.request_id
+            found = error_body(stamp.dialect, status, message, kind=kind, param=None, request_id=of)
+            headers.append(("content-type", "application/json"))
+        body = found
     for secret in upstream.secrets:
         body = body.replace(secret.encode("latin-1"), b"[redacted]")
-    return body
+    return Whole(status, headers, body)
+
+
+def _decoded(body: bytes, coding: str) -> bytes | None:
+    """What one gzip or zlib stream holds; None when it is none, more than one, or too large."""
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        return None
+    reader = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        found = reader.decompress(body, _MAX_ERROR)
+    except zlib.error:
+        return None
+    return found if reader.eof and not reader.unused_data else None
 
 
 async def _read_whole(upstream: Answer, at_most: int | None = None) -> bytes:

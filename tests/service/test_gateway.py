@@ -1,6 +1,8 @@
 """What the gateway decides, sends and answers, over real sockets."""
 
 import asyncio
+import gzip
+import zlib
 
 import aiohttp
 import pytest
@@ -434,6 +436,37 @@ async def test_an_upstream_that_repeats_its_credential_is_not_repeated(world, cl
     assert "x-ratelimit-key" not in answer.headers
     assert UPSTREAM_SECRET not in answer.body.decode()
     assert len(answer.body) >= 2
+
+
+def _bomb():
+    return gzip.compress(bytes(64 * 1024 * 1024))
+
+
+@pytest.mark.parametrize(
+    ("coding", "encode", "is_shown"),
+    [
+        ("gzip", gzip.compress, True),
+        ("x-gzip", gzip.compress, True),
+        ("deflate", zlib.compress, True),
+        ("br", bytes, False),
+        ("gzip, gzip", lambda body: gzip.compress(gzip.compress(body)), False),
+        ("gzip", lambda body: gzip.compress(body) * 2, False),
+        ("gzip", lambda body: gzip.compress(body)[:-1], False),
+        ("gzip", lambda _: _bomb(), False),
+    ],
+)
+async def test_a_credential_in_a_compressed_error_is_not_repeated(
+    world, client, coding, encode, is_shown
+):
+    body = b'{"error": {"message": "bad key %s"}}' % UPSTREAM_SECRET.encode()
+    head = [f"Content-Encoding: {coding}", "Retry-After: 7"]
+    world.openai.answering(encode(body), status="429 Slow Down", headers=head)
+    answer = await client.chat(headers={"Accept-Encoding": coding})
+    assert (answer.status, answer.headers["retry-after"]) == (429, "7")
+    assert "content-encoding" not in answer.headers
+    shown = "bad key [redacted]"
+    assert (answer.error["message"] == shown) == is_shown
+    assert UPSTREAM_SECRET not in answer.body.decode()
 
 
 async def test_a_key_in_the_wrong_place_is_repeated_nowhere(client, capfd):
