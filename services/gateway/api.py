@@ -61,8 +61,9 @@ class Gateway:
         self._about = About(management.describe, policy, clock=time.monotonic)
         self._settings = settings
         self._write_line = telemetry.writer(settings.log_level, settings.log_format)
-        limiter = Limiter(settings.refusals_logged_per_s)
-        self._write_unknown = telemetry.limited(self._write_line, limiter, time.monotonic)
+        per_s = settings.refusals_logged_per_s
+        self._write_unknown = telemetry.limited(self._write_line, Limiter(per_s), time.monotonic)
+        self._warn_unavailable = telemetry.unavailable(per_s, time.monotonic)
         self.load = Load(settings.max_requests, settings.max_requests_per_key, note)
         self.is_stopping = False
         self.revocations = Revocations(admission.look_up, policy.ping, clock=time.monotonic)
@@ -89,7 +90,7 @@ class Gateway:
             stamp.seen(self._policy.floor)
             response = answers.rejected(stamp, rejected)
         except PolicyUnavailable:
-            log.warning("policy_unavailable", request_id=stamp.request_id)
+            self._warn_unavailable({"request_id": stamp.request_id})
             stamp.seen(self._policy.floor)
             response = answers.unavailable(stamp)
         telemetry.answered(route, response.status)

@@ -103,6 +103,15 @@ def limited(write: Write, limiter: Limiter, clock: Callable[[], float]) -> Write
     return add
 
 
+def unavailable(per_s: int, clock: Callable[[], float]) -> Write:
+    """What warns that policy did not answer, so many times a second and at least once."""
+
+    def warn(fields: dict[str, object]) -> None:
+        structlog.get_logger().warning("policy_unavailable", **fields)
+
+    return limited(warn, Limiter(max(1, per_s)), clock)
+
+
 def shedding(per_s: int, clock: Callable[[], float]) -> Note:
     """What counts load that was shed, and logs so many times a second that it was."""
     limiters = {limit: Limiter(per_s) for limit in get_args(Limit)}

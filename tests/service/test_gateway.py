@@ -469,6 +469,14 @@ async def test_a_credential_in_a_compressed_error_is_not_repeated(
     assert UPSTREAM_SECRET not in answer.body.decode()
 
 
+async def test_a_policy_that_stays_away_floods_no_log(world, client, capfd):
+    world.policy.is_down = True
+    for _ in range(60):
+        assert (await client.chat()).status == 503
+    written = "".join(capfd.readouterr()).count("policy_unavailable")
+    assert 1 <= written < 60
+
+
 async def test_a_key_in_the_wrong_place_is_repeated_nowhere(client, capfd):
     for answer in (
         await client.chat(KEY),
