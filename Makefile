@@ -42,6 +42,10 @@ bench: install
 	$(BIN)/python -m benchmarks.decisions $(if $(BENCH),,--million)
 	$(BIN)/python -m benchmarks.propagation
 
+# Instructions of a decision and of a request in the gateway, against benchmarks/guard.json.
+bench-guard: install
+	$(BIN)/python -m benchmarks.guard $(if $(RECORD),--record)
+
 # What `make bench` measures Grantgate beside, each in .peers/; what fails is absent from its table.
 bench-peers:
 	mkdir -p .peers/nginx

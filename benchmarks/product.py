@@ -138,8 +138,12 @@ def product(
     keys: int,
     replicas: int = 1,
     extra: dict[str, str] | None = None,
+    gateway_under: Sequence[str] = (),
 ) -> Iterator[Product]:
-    """A fresh Grantgate with that many keys, ready, within the block. `extra` is environment."""
+    """A fresh Grantgate with that many keys, ready, within the block. `extra` is environment.
+
+    `gateway_under` is a command to run the gateway's command with.
+    """
     folder.mkdir(parents=True)
     held = secrets(keys)
     keys_file = folder / "keys.txt"
@@ -157,8 +161,9 @@ def product(
         def start(commands: Sequence[Command]) -> None:
             for command in commands:
                 log = folder / f"{command.name}.log"
+                under = gateway_under if command.name.startswith("gateway") else ()
                 pids[command.name] = running.enter_context(
-                    child(command.argv, log, command.environ, command.cwd)
+                    child((*under, *command.argv), log, command.environ, command.cwd)
                 )
 
         start([command for command in planned.servers if command.name != "demo"])
