@@ -39,6 +39,7 @@ lint: install
 
 bench: install
 	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.streaming $(if $(BENCH),--rounds 1 --seconds 5)
 	$(BIN)/python -m benchmarks.decisions $(if $(BENCH),,--million)
 	$(BIN)/python -m benchmarks.propagation
 
