@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 TOOLS := .tools
 
-.PHONY: install run test test-compat lint bench bench-peers bench-guard bench-management chaos sim fuzz fuzz-parsers fuzz-bodies walk lock audit sbom clean
+.PHONY: install run test test-compat lint bench bench-peers bench-guard bench-management chaos sim fuzz fuzz-parsers fuzz-bodies mutations walk lock audit sbom clean
 
 install: $(STAMP)
 
@@ -83,6 +83,10 @@ fuzz-parsers: install
 # Reference parsers must all read the decided model from what is sent.
 fuzz-bodies: install
 	$(BIN)/python -m tests.parsers bodies $(or $(BODIES),100000)
+
+# Broken on purpose, a promise at a time: the test named for it has to fail. Some four minutes.
+mutations: install
+	$(BIN)/python -m tests.mutations $(WORD)
 
 # Management calls and requests at random, compared with an independent reading of the rules.
 walk: install
