@@ -41,6 +41,7 @@ bench: install
 	$(BIN)/python -m benchmarks $(BENCH)
 	$(BIN)/python -m benchmarks.streaming $(if $(BENCH),--rounds 1 --seconds 5)
 	$(BIN)/python -m benchmarks.decisions $(if $(BENCH),,--million)
+	$(BIN)/python -m benchmarks.cold_start $(if $(BENCH),--keys 10000)
 	$(BIN)/python -m benchmarks.propagation
 
 # Instructions of a decision and of a request in the gateway, against benchmarks/guard.json.

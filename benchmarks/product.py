@@ -52,6 +52,8 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     mongo_url: str
     on_path: dict[str, int]
     keys_file: Path
+    policy: Command
+    """What its first policy replica runs."""
 
 
 def secrets(count: int) -> list[Secret]:
@@ -182,4 +184,10 @@ def product(
             for name, pid in pids.items()
             if name == "nats" or name.startswith(("gateway", "policy"))
         }
-        yield Product(port=port, mongo_url=mongo_url, on_path=on_path, keys_file=keys_file)
+        yield Product(
+            port=port,
+            mongo_url=mongo_url,
+            on_path=on_path,
+            keys_file=keys_file,
+            policy=next(c for c in planned.services if c.name.startswith("policy")),
+        )
