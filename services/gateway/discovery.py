@@ -13,10 +13,10 @@ import structlog
 
 from services.gateway.answer import Answer, Broken
 from services.gateway.pool import Pools, Unreachable, target_of
-from services.gateway.upstream_checks import VISIBLE
 from services.gateway.upstreams import Upstream
 from shared.catalogue import MAX_ENTRY
 from shared.decisions import MAX_OFFERED
+from shared.upstream_checks import VISIBLE
 
 log = structlog.get_logger()
 

@@ -1,25 +1,27 @@
 """The upstreams of the deployments: address, credential and model name, resolved and checked."""
 
-import re
 from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import quote
 
 import msgspec
 
-from services.gateway.providers import COMPATIBLE, PROVIDERS, Provider, Speaks, provider_of
-from services.gateway.upstream_checks import VISIBLE, check_header, checked_url
 from shared.credentials import Secret
 from shared.model_list import ModelEntry, check_timeout, check_upstream_model
 from shared.patterns import Pattern, fill, is_pattern
+from shared.providers import Provider, Speaks
 from shared.reading import Place, resolve
+from shared.upstream_checks import (
+    base_of,
+    check_credential,
+    check_header,
+    check_version,
+    chosen_provider,
+)
 
 DEFAULT_AZURE_VERSION = "2025-02-01-preview"
 """Azure's `api-version` when neither `api_version` nor AZURE_API_VERSION says one."""
 
-_VERSION = re.compile(r"[0-9A-Za-z.-]+")
-
-_ROUTES = ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
 _NOT_PER_MODEL = frozenset({"/responses"})
 """Azure's routes that take the model from the body and stand outside of /deployments."""
 
@@ -146,16 +148,9 @@ class _Builder:
         model = resolve(entry.model, self._environ, at_model)
         check_upstream_model(model, entry.model_name, at_model)
         custom = self._resolved("custom_llm_provider", entry.custom_llm_provider)
-        provider, sent = provider_of(model, custom)
-        if provider is None and entry.api_base is None:
-            what = f"the provider {(custom or model.partition('/')[0])!r} is not known"
-            cure = f"give api_base, or begin with one of: {', '.join(sorted(PROVIDERS))}"
-            raise at_model.error(what, cure)
-        if not sent:
-            what = "names a provider and no model"
-            raise at_model.error(what, "write provider/model, such as openai/gpt-4o")
-        provider = provider or COMPATIBLE
-        base_url, azure = self._base_url(provider)
+        given = self._resolved("api_base", entry.api_base)
+        provider, sent = chosen_provider(model, custom, given, self._at)
+        base_url, azure = base_of(provider, given, self._at.field("api_base"))
         return Upstream(
             id=entry.id,
             speaks=provider.speaks,
@@ -171,36 +166,10 @@ class _Builder:
     def _resolved(self, name: str, value: str | None) -> str | None:
         return None if value is None else resolve(value, self._environ, self._at.field(name))
 
-    def _base_url(self, provider: Provider) -> tuple[str, bool]:
-        """The base, without a slash at its end, and whether Azure's paths go below it."""
-        at = self._at.field("api_base")
-        given = self._resolved("api_base", self._entry.api_base)
-        if given is None:
-            if provider.base_url is None:
-                what = "is missing, and this provider has no default"
-                raise at.error(what, "write the endpoint's base URL")
-            return provider.base_url, False
-        base = checked_url(given, at)
-        if provider.paths == "versioned":
-            base = base.removesuffix("/messages")
-            return (base if base.endswith("/v1") else base + "/v1"), False
-        for route in _ROUTES:
-            if base.endswith(route):
-                what = f"ends in {route}, which is added to it for each request"
-                raise at.error(what, "leave that part out")
-        if provider.paths != "azure" or base.endswith("/openai/v1"):
-            return base, False
-        if "/openai/deployments" in base:
-            what = "names an Azure deployment"
-            raise at.error(what, "give the resource's address, and the deployment as azure/<name>")
-        return base.removesuffix("/openai"), True
-
     def _azure_version(self) -> str:
         version = self._resolved("api_version", self._entry.api_version)
         version = version or self._environ.get("AZURE_API_VERSION") or DEFAULT_AZURE_VERSION
-        if not _VERSION.fullmatch(version):
-            what = "is not an API version"
-            raise self._at.field("api_version").error(what, "write one like 2024-10-21")
+        check_version(version, self._at.field("api_version"))
         return version
 
     def _headers(self, provider: Provider) -> tuple[tuple[str, str], ...]:
@@ -242,9 +211,7 @@ class _Builder:
                     raise at.error(what, f"write api_key: os.environ/NAME, or set {variables[0]}")
                 return None
             key = found
-        if not VISIBLE.fullmatch(key):
-            what = "has white space or a character that a header cannot carry"
-            raise at.error(what, "correct the key, or the variable it comes from")
+        check_credential(key, at)
         return key
 
     def _timeout(self) -> float | None:

@@ -27,6 +27,7 @@ from shared.credentials import is_ours
 from shared.litellm_fields import is_price
 from shared.model_list import ModelEntry, read_models
 from shared.reading import REFERENCE, ConfigError, Notes, Place
+from shared.upstream_checks import check_upstream
 
 FIRST_STORED = 1_000_000
 """The position of the first stored model: declared ones come before."""
@@ -38,8 +39,11 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, object]).decode
 
 
-def new(state: State, request: ModelNew, ctx: Context) -> Plan:
-    """Add a model to the catalogue. Raises InvalidRequest; AlreadyTaken when the id is in use."""
+def new(state: State, request: ModelNew, ctx: Context, *, is_imported: bool = False) -> Plan:
+    """Add a model to the catalogue. Raises InvalidRequest; AlreadyTaken when the id is in use.
+
+    An imported one may be one of a provider that no gateway here can use: the rest moves in.
+    """
     info = dict(given(request.model_info, {}))
     chosen = info.get("id")
     model_id = ctx.new_id() if chosen is None else _check_id(chosen)
@@ -47,6 +51,8 @@ def new(state: State, request: ModelNew, ctx: Context) -> Plan:
         msg = f"A model with the id '{model_id}' already exists"
         raise AlreadyTaken(msg, "model_info.id")
     entry, warnings = _read(request.model_name, request.litellm_params, {**info, "id": model_id})
+    if not is_imported:
+        _check_upstream(entry)
     _check_reach(entry, ctx)
     last = max((d.position for d in state.catalogue.deployments), default=0)
     record = ModelRecord(
@@ -153,6 +159,7 @@ def _updated(state: State, model_id: str, request: ModelFields, ctx: Context) ->
     info = {**old.details.info, **sent, "id": model_id}
     name = given(request.model_name, old.grant.name)
     entry, warnings = _read(name, params, info)
+    _check_upstream(entry)
     _check_reach(entry, ctx)
     groups = _groups(sent) if "access_groups" in sent else old.grant.access_groups
     record = ModelRecord(
@@ -212,11 +219,22 @@ def _read(
     try:
         (entry,) = read_models([raw], {}, place, notes)
     except ConfigError as error:
-        message = str(error).removeprefix("request: ").removeprefix("[0].")
-        # It begins with the place in the entry, which is the body.
-        raise InvalidRequest(message, message.partition(": ")[0]) from error
-    lines = [line.removeprefix("request: ").removeprefix("[0].") for line in notes.lines()]
-    return entry, lines
+        raise _refused(error) from error
+    return entry, [line.removeprefix("request: ").removeprefix("[0].") for line in notes.lines()]
+
+
+def _check_upstream(entry: ModelEntry) -> None:
+    """Refuse what the configuration file may not say of an upstream, in the same words."""
+    try:
+        check_upstream(entry, Place("request", entry.path).field("litellm_params"))
+    except ConfigError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: ConfigError) -> InvalidRequest:
+    """The same for a caller: it begins with the place in the entry, which is the body."""
+    message = str(error).removeprefix("request: ").removeprefix("[0].")
+    return InvalidRequest(message, message.partition(": ")[0])
 
 
 def _check_reach(entry: ModelEntry, ctx: Context) -> None:

@@ -38,7 +38,7 @@ def model_record(model: LiteLLMModel, ctx: Context, position: int) -> ModelRecor
     `position` is its place in the catalogue's order.
     """
     request = ModelNew(model_name=model.name, litellm_params=model.params, model_info=model.info)
-    made = new(State(), request, ctx).writes[0]
+    made = new(State(), request, ctx, is_imported=True).writes[0]
     if not isinstance(made, ModelRecord):
         raise TypeError(made)
     return ModelRecord(

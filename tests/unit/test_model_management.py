@@ -3,13 +3,18 @@ import json
 import msgspec
 import pytest
 
+from services.gateway.upstreams import build
 from services.keys.errors import AlreadyTaken, InvalidRequest, NotFound
 from services.keys.log import Origin, make_entry, read_entry
 from services.keys.model_management import FIRST_STORED, upstream_of
 from services.keys.vault import Unreadable, Vault
 from shared.addresses import Reach
 from shared.changes import GENESIS
+from shared.config import Config
 from shared.credentials import Secret
+from shared.model_list import read_models
+from shared.reading import ConfigError, Notes, Place
+from shared.settings import Settings
 from tests.unit.management_world import VAULT, World
 
 SECRET = "sk-upstream-0123456789"
@@ -123,6 +128,65 @@ def test_a_model_that_cannot_be_is_refused(world, body, param):
     with pytest.raises(InvalidRequest) as caught:
         world.plan("model/new", **full)
     assert caught.value.param == param
+
+
+UNUSABLE = [
+    {"model": "bedrock/anthropic.claude"},
+    {"model": "gpt-4", "custom_llm_provider": "unheard_of"},
+    {"model": "openai/"},
+    {"model": "azure/gpt-4"},
+    {"model": "hosted_vllm/m"},
+    {"model": "openai/m", "api_base": "https://h.example/v1/chat/completions"},
+    {"model": "openai/m", "api_base": "https://u:p@h.example/v1"},
+    {"model": "openai/m", "base_url": "https://h.example/v1?x=1"},
+    {"model": "azure/m", "api_base": "https://h.example/openai/deployments/m"},
+    {"model": "azure/m", "api_base": "https://h.example", "api_key": "a", "api_version": "/"},
+    {"model": "openai/m", "api_key": "sk a"},
+    {"model": "openai/m", "api_key": "sk-a", "organization": "a\nb"},
+    {"model": "openai/m", "api_key": "sk-a", "extra_headers": {"a b": "x"}},
+    {"model": "openai/m", "api_key": "sk-a", "extra_headers": {"Host": "os.environ/X"}},
+]
+
+
+@pytest.mark.parametrize("params", UNUSABLE)
+def test_what_the_file_may_not_say_of_an_upstream_is_refused_in_the_same_words(world, params):
+    raw = {"model_name": "new", "litellm_params": params}
+    entries = read_models([raw], {}, Place("f"), Notes())
+    with pytest.raises(ConfigError) as declared:
+        build(Config(file="f", models=entries, settings=Settings(), master_key=None), {"X": "x"})
+    make(world, id="m1")
+    for call, body in (
+        ("model/new", raw),
+        ("model/update", {"model_info": {"id": "m1"}, "litellm_params": CLEARED | params}),
+        (
+            "PATCH /model/{model_id}/update",
+            {"model_id": "m1", "litellm_params": CLEARED | params},
+        ),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            world.plan(call, **body)
+        assert str(caught.value) == str(declared.value).removeprefix("f: [0].")
+        assert str(caught.value).startswith(f"{caught.value.param}: ")
+
+
+CLEARED = dict.fromkeys(("api_base", "api_key", "extra_headers"))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"model": "os.environ/MODEL", "api_key": "os.environ/KEY"},
+        {"model": "azure/m", "api_base": "os.environ/BASE", "api_version": "os.environ/V"},
+        {"model": "x/y", "api_base": "os.environ/BASE"},
+        {
+            "model": "openai/m",
+            "organization": "os.environ/O",
+            "extra_headers": {"a": "os.environ/H"},
+        },
+    ],
+)
+def test_what_only_the_gateway_can_resolve_is_left_to_it(world, params):
+    assert world.do("model/new", model_name="new", litellm_params=params)["warnings"] == []
 
 
 ELSEWHERE = [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.providers import PROVIDERS, provider_of
+from shared.providers import PROVIDERS, provider_of
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from services.gateway.errors import Rejected
-from services.gateway.providers import PROVIDERS
 from services.gateway.refusals import SHAPES
 from services.gateway.routes import Kind, resolve
 from services.keys.endpoints import READS, WRITES
+from shared.providers import PROVIDERS
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
