@@ -92,6 +92,13 @@ def test_a_model_that_cannot_be_here_is_refused_as_model_new_would(world, fields
         model(world, **fields)
 
 
+def test_a_model_of_a_provider_not_spoken_here_moves_in_with_the_rest(world):
+    params = {"model": "bedrock/anthropic.claude"}
+    with pytest.raises(InvalidRequest, match="bedrock"):
+        world.plan("model/new", model_name="m", litellm_params=params)
+    assert take(world, moved := model(world, litellm_params=params)) == (moved,)
+
+
 def test_names_that_are_taken_here_are_refused(world):
     world.do("key/generate", key_alias="taken")
     with pytest.raises(AlreadyTaken) as caught:
