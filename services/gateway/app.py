@@ -27,6 +27,7 @@ from services.gateway.server import StrictServer, public_port
 from services.gateway.stored_upstreams import StoredUpstreams
 from services.gateway.tunnels import Proxies
 from services.gateway.upstreams import Upstreams, build
+from shared import subjects
 from shared.addresses import Reach
 from shared.catalogue import VERSIONED
 from shared.config import Config
@@ -119,6 +120,7 @@ async def start(
     IN_FLIGHT.set_function(lambda: gateway.load.in_flight)
 
     if settings.abort_streams:
+        courier.subscribe(subjects.APPLIED, gateway.revocations.heard)
         watching = owned_task(gateway.revocations.run(), "revocations", died)
         await stack.enter_async_context(watching)
 

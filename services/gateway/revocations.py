@@ -2,7 +2,8 @@
 
 Every stream's question is asked again while it runs, of the same decision function that let it
 in; so a key blocked, deleted, expired or moved, a team blocked and a list narrowed all end it.
-Not knowing ends nothing.
+Policy's reports of what it has applied say when. They are hints: what they lack, a look now and
+then finds, and not knowing ends nothing.
 """
 
 import asyncio
@@ -14,12 +15,17 @@ from prometheus_client import Counter, Gauge
 
 from services.gateway.admission import Caller
 from services.gateway.errors import PolicyUnavailable
+from shared.changes import Unreadable
 from shared.decisions import MAX_BATCH, Allow, Deny
+from shared.replication import decode_member
 
 log = structlog.get_logger()
 
-RECHECK_S = 0.5
-"""How often it is looked whether anything has changed."""
+RECHECK_S = 2.0
+"""How often it is looked whether anything has changed when no report says so."""
+
+_PAUSE_S = 0.02
+"""At least between two looks, and as long as the last one took: changes come in crowds."""
 
 _UNCHANGED_S = 5.0
 """When a stream is asked about although nothing has changed: a key may have expired."""
@@ -67,6 +73,21 @@ class Revocations:
         self._clock = clock
         self._recheck_s = recheck_s
         self._streams: set[Stream] = set()
+        self._reported = 0
+        self._news = asyncio.Event()
+
+    def heard(self, _: str, __: str, data: bytes | None) -> None:
+        """Take a replica's report of what it has applied; each that arrives is worth a look.
+
+        The first may come before the replica that is asked has applied it too; the last does not.
+        """
+        try:
+            revision = decode_member(data or b"").rev
+        except Unreadable:
+            return
+        self._reported = max(self._reported, revision)
+        if self._streams:
+            self._news.set()
 
     @contextmanager
     def watched(
@@ -85,10 +106,19 @@ class Revocations:
     async def run(self) -> None:
         """Ask again and again until cancelled."""
         while True:
-            await asyncio.sleep(self._recheck_s)
-            if self._streams:
+            try:
+                async with asyncio.timeout(self._recheck_s):
+                    await self._news.wait()
+            except TimeoutError:
+                if not self._streams:
+                    continue
                 with suppress(PolicyUnavailable):
                     await self._look(await self._revision())
+                continue
+            self._news.clear()
+            began = self._clock()
+            await self._look(self._reported)
+            await asyncio.sleep(max(_PAUSE_S, self._clock() - began))
 
     async def _look(self, revision: int) -> None:
         """Ask about the streams that `revision` may have changed, or that ran long enough."""

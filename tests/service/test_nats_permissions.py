@@ -155,6 +155,7 @@ ALLOWED_SUBSCRIBE = [
     ("policy", "policy.report", ""),
     ("policy", "policy.decide", "policy"),
     ("policy", "policy.decide.any", ""),
+    ("gateway", "policy.applied.>", ""),
 ]
 DENIED_SUBSCRIBE = [
     ("keys", "policy.decide", ""),
@@ -170,6 +171,8 @@ DENIED_SUBSCRIBE = [
     ("gateway", "policy.decide", "policy"),
     ("gateway", "policy.decide.any", ""),
     ("gateway", "grants.>", ""),
+    ("gateway", "grants.change.>", ""),
+    ("gateway", "policy.report", ""),
     ("gateway", "_INBOX_keys.>", ""),
     ("gateway", "_INBOX.>", ""),
     ("gateway", ">", ""),

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 import pytest
 
 from services.gateway.revocations import Revocations
 from shared.decisions import Allow, Deny, DenyReason
+from shared.replication import Member, encode
 from tests.parts import until
 from tests.service.gateway_world import MASTER_KEY, raw_request, world
 from tests.service.recording import SSE_HEAD, chunk, hang_up
@@ -23,7 +25,8 @@ MODELS = {
 
 @pytest.fixture
 async def watched(world):
-    """The world with the task that looks for revocations at work."""
+    """The world with the task that looks for revocations at work, and no reports."""
+    world.gateway.revocations._recheck_s = 0.3
     running = asyncio.create_task(world.gateway.revocations.run())
     yield world
     running.cancel()
@@ -89,7 +92,18 @@ async def test_an_expired_key_ends_its_stream_though_nothing_was_changed(watched
 
 
 async def test_only_the_streams_that_are_denied_end(watched):
-    endless(watched.openai)
+    async def script(_recorded, writer):
+        writer.write(SSE_HEAD)
+        with suppress(ConnectionError):
+            while (
+                not writer.is_closing() and not closing.is_set()
+            ):  # the other stream's end is not this one's
+                writer.write(chunk(b"data: 1\n\n"))
+                await writer.drain()
+                await asyncio.wait({asyncio.ensure_future(closing.wait())}, timeout=0.02)
+
+    closing = asyncio.Event()
+    watched.openai.script = script
     denied = await open_stream(watched)
     allowed = await open_stream(watched, key=MASTER_KEY)
     table = watched.policy.ask
@@ -103,8 +117,9 @@ async def test_only_the_streams_that_are_denied_end(watched):
     watched.policy.revision += 1
     async with asyncio.timeout(WITHIN_S):
         assert b"Access was revoked" in await denied[0].read()
-    for _ in range(20):
+    for _ in range(60):  # more than had come before
         assert b"revoked" not in await allowed[0].readuntil(b"data: 1\n\n")
+    closing.set()
     for _, writer in (denied, allowed):
         await hang_up(writer)
 
@@ -177,3 +192,30 @@ async def test_one_question_is_asked_for_many_streams_and_none_while_nothing_cha
     running.cancel()
     for each in watching:
         each.__exit__(None, None, None)
+
+
+async def test_the_last_report_of_a_change_ends_what_the_first_came_too_early_for():
+    """The replica that is asked first has not applied the change yet; no look is due by time."""
+    answers, ended = [Allow(7, "m", ("d",)), Deny(8, DenyReason.KEY_BLOCKED)], asyncio.Event()
+    asked = []
+
+    async def ask(*question):
+        asked.append(question)
+        return answers.pop(0)
+
+    async def never():
+        pytest.fail("looked without a report")
+
+    revocations = Revocations(ask, never, clock=time.monotonic, recheck_s=60)
+    caller = type("Caller", (), {"key": b"k" * 32})
+    with revocations.watched(caller, "m", "/r", 7, ended.set) as stream:
+        running = asyncio.create_task(revocations.run())
+        for number in range(2):
+            report = Member(replica=f"r{number}", epoch="e", rev=8, chain=b"", schema=1)
+            revocations.heard("policy.applied.r", "", encode(report))
+            await until(lambda n=number: len(asked) > n, "a question")
+        await asyncio.wait_for(ended.wait(), WITHIN_S)
+        revocations.heard("policy.applied.r", "", b"no report")
+        assert stream.denied.reason is DenyReason.KEY_BLOCKED
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
