@@ -17,6 +17,7 @@ FAULTS = (
     "wipe_while_away",
     "jetstream",
     "losing",
+    "doubling",
     "store",
     "pause",
 )
@@ -144,6 +145,9 @@ class Faults:
 
     def _losing(self) -> None:
         self.site.server.losing = self.rng.choice((0.0, 0.1, 0.5))
+
+    def _doubling(self) -> None:
+        self.site.server.doubling = self.rng.choice((0.0, 0.1, 0.5))
 
     def _store(self) -> None:
         store = self.rng.choice(self.keys).store

@@ -86,6 +86,8 @@ class Server:
         self.corrupts_pushes = False
         self.losing = 0.0
         """The chance that a core message is dropped before a subscriber."""
+        self.doubling = 0.0
+        """The chance that one comes twice, the second time later; answers do not."""
         self._stored_at = 0.0
 
     def stall(self, seconds: float) -> None:
@@ -117,7 +119,12 @@ class Server:
             reached = True
             if self.losing and self.world.rng.random() < self.losing:
                 continue
-            chosen.client.link.deliver(chosen.hear, Message(subject, data, reply, headers))
+            message = Message(subject, data, reply, headers)
+            chosen.client.link.deliver(chosen.hear, message)
+            is_doubled = self.doubling and not subject.startswith("_INBOX")
+            if is_doubled and self.world.rng.random() < self.doubling:
+                later = self.world.rng.choice((0.001, 0.05, 1.0))
+                self.world.after(later, chosen.client.link.deliver, chosen.hear, message)
         if reply and not reached:
             self.route(reply, b"", "", {"Status": "503"})
 

@@ -120,7 +120,7 @@ class Scenario(Faults):
     def _make_peace(self) -> None:
         self.world.say("scenario", "peace")
         self.world.pause_chance = 0.0
-        self.site.server.losing = 0.0
+        self.site.server.losing = self.site.server.doubling = 0.0
         self.site.server.corrupts_pushes = False
         for process in (*self.keys, *self.policies, *self.gateways):
             process.freezes_no_more()
