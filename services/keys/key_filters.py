@@ -4,6 +4,7 @@ import re
 from array import array
 from collections.abc import Callable
 from functools import reduce
+from heapq import nsmallest
 
 from msgspec import UNSET
 
@@ -22,6 +23,9 @@ _DIGITS = 64
 
 _FEW = 8192
 """Keys that are sorted by themselves; more are picked from the order of all."""
+
+_PAGES = 16
+"""The first page of so many is found without the order of the others."""
 
 _LOOKED_AT = 2048
 """Keys that are looked at one by one; of more, what is kept of all of them is asked."""
@@ -174,5 +178,8 @@ def page_of(
     if total > _FEW:
         flags = marked(chosen, index.size)
         return total, by.page_of(flags, total, start, size, is_descending=is_descending)
+    end = start + size
+    if not is_descending and end * _PAGES <= total:
+        return total, nsmallest(end, members(chosen), key=by.value)[start:]
     ordered = sorted(members(chosen), key=by.value)
-    return total, (ordered[::-1] if is_descending else ordered)[start : start + size]
+    return total, (ordered[::-1] if is_descending else ordered)[start:end]

@@ -1,11 +1,15 @@
-"""Aliases as they are searched for a part: as pieces of text, by operations on whole pieces."""
+"""Aliases as they are searched for a part: as pieces of text, by operations on whole pieces.
+
+Which aliases have a letter is kept for every letter: a search for one is no search.
+"""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-_PIECE = 2048
+_PIECE = 8192
 """Aliases in one piece of text: a change has one written anew, at the next search."""
 
-_HITS = 32
+_HITS = 128
 """Hits in a piece that are taken one by one."""
 
 _REMEMBERED = 8
@@ -16,7 +20,14 @@ _HIT = b"\x00"
 _FOUND = b"\x01"
 _OTHERS = bytes(byte for byte in range(256) if bytes((byte,)) not in (_LINE, _HIT))
 _SAFE = {ord("\n"): " ", 0: " "}
-_AS_FLAGS = bytes(byte == _FOUND[0] for byte in range(256))
+_DIGITS = b"0123456789"
+_AS_ZERO = bytes.maketrans(_DIGITS, b"0" * len(_DIGITS))
+_BITS = {chr(code): 1 << code for code in range(128)}
+_PLANES = 16
+"""Each holds a byte a slot, with a bit for each of eight of the letters in `_BITS`."""
+_IN_PLANE = [bytes(byte >> bit & 1 for byte in range(256)) for bit in range(8)]
+_HAS_HIT = bytes(pair == 2 * _LINE[0] + _HIT[0] for pair in range(256))
+_NO_LINE = bytes((2 * _HIT[0] + _HIT[0], 2 * _HIT[0] + _LINE[0]))
 
 
 class Aliases:
@@ -25,7 +36,10 @@ class Aliases:
     def __init__(self, aliases: Iterable[str]) -> None:
         """Begin with the alias of each slot, in order."""
         self._aliases = list(map(_one_line, aliases))
-        self._texts: list[bytes | None] = [None] * -(-len(self._aliases) // _PIECE)
+        numbers = range(-(-len(self._aliases) // _PIECE))
+        self._pieces: list[_Piece | None] = [self._piece(number) for number in numbers]
+        letters = b"".join(map(_letters, self._aliases))
+        self._planes = [bytearray(letters[plane::_PLANES]) for plane in range(_PLANES)]
         self._found: dict[str, bytearray] = {}
 
     def put(self, slot: int, alias: str) -> None:
@@ -38,9 +52,11 @@ class Aliases:
         else:
             self._aliases[slot] = alias
         number = slot // _PIECE
-        if number == len(self._texts):
-            self._texts.append(None)
-        self._texts[number] = None
+        if number == len(self._pieces):
+            self._pieces.append(None)
+        self._pieces[number] = None
+        for plane, byte in zip(self._planes, _letters(alias), strict=True):
+            plane[slot : slot + 1] = bytes((byte,))
         for part, flags in self._found.items():
             flags[slot : slot + 1] = bytes((bool(alias) and part in alias,))
 
@@ -58,20 +74,48 @@ class Aliases:
         return found
 
     def _look(self, part: str) -> bytearray:
+        if part in _BITS:
+            plane, bit = divmod(ord(part), 8)
+            return self._planes[plane].translate(_IN_PLANE[bit])
         sought = part.encode("utf-8", "surrogatepass")
         if _LINE in sought or _HIT in sought:
             return bytearray(len(self._aliases))
+        is_thin, is_rare = not frozenset(_DIGITS).intersection(sought), True
         flags = bytearray()
-        for number, kept in enumerate(self._texts):
-            text = self._text(number) if kept is None else kept
+        for number, kept in enumerate(self._pieces):
+            piece = kept or self._piece(number)
+            self._pieces[number] = piece
+            text = piece.thin if is_thin else piece.whole
             size = min(_PIECE, len(self._aliases) - number * _PIECE)
-            flags += _few(text, sought, size) or _all(text, sought)
+            found = (_few(text, sought, size) if is_rare else None) or _all(text, sought)
+            # The next piece has about as many.
+            is_rare = found.count(_FOUND) <= 2 * _HITS
+            flags += found
         return flags
 
-    def _text(self, number: int) -> bytes:
+    def _piece(self, number: int) -> "_Piece":
         aliases = self._aliases[number * _PIECE : (number + 1) * _PIECE]
-        text = self._texts[number] = _LINE + "\n".join(aliases).encode("utf-8", "surrogatepass")
-        return text
+        whole = _LINE + "\n".join(aliases).encode("utf-8", "surrogatepass")
+        thin = whole.translate(_AS_ZERO)
+        for digits, fewer in ((b"0000", b"0"), (b"00", b"0"), (b"00", b"0"), (b"0\n", b"\n")):
+            thin = thin.replace(digits, fewer)
+        return _Piece(whole, thin)
+
+
+class _Piece(NamedTuple):
+    """Some aliases, a line each; what has no digit in it is looked for in the shorter text."""
+
+    whole: bytes
+    thin: bytes
+    """The same with a zero, or some, for each number, and hardly any at the end of a line."""
+
+
+def _letters(alias: str) -> bytes:
+    """For each plane the byte that says which of its letters the alias has."""
+    letters = 0
+    for letter in alias:
+        letters |= _BITS.get(letter, 0)
+    return letters.to_bytes(_PLANES, "little")
 
 
 def _few(text: bytes, sought: bytes, size: int) -> bytearray | None:
@@ -88,17 +132,16 @@ def _few(text: bytes, sought: bytes, size: int) -> bytearray | None:
 
 
 def _all(text: bytes, sought: bytes) -> bytes:
-    """The same, at a cost that does not depend on how many hits there are.
+    """The same, at a cost that hardly depends on how many hits there are.
 
-    What is left of each line is its end, and a hit for each time the part is in it; a line that
-    begins with a hit becomes one character, and so does any other.
+    What is left of each line is its end, and a hit for each time the part is in it. Then each
+    is told by what it is and what comes next, all of them by one addition.
     """
-    if len(sought) == 1:
-        hit, hits = sought, text.translate(None, bytes(range(256)).translate(None, sought + _LINE))
-    else:
-        marked = text.replace(sought, _HIT.ljust(len(sought), b"x"))
-        hit, hits = _HIT, marked.translate(None, _OTHERS)
-    return hits.replace(_LINE + hit, _FOUND).translate(_AS_FLAGS, hit)
+    marked = text.replace(sought, _HIT.ljust(len(sought), b"x"))
+    left = marked.translate(None, _OTHERS) + _LINE
+    number = int.from_bytes(left, "little")
+    pairs = ((number << 1) + (number >> 8)).to_bytes(len(left), "little")
+    return pairs[:-1].translate(_HAS_HIT, _NO_LINE)
 
 
 def _one_line(alias: str) -> str:

@@ -33,6 +33,7 @@ def thresholds(request, monkeypatch):
     if request.param == "many keys":
         monkeypatch.setattr(key_filters, "_FEW", 2)
         monkeypatch.setattr(key_filters, "_LOOKED_AT", 1)
+        monkeypatch.setattr(key_filters, "_PAGES", 1)
         monkeypatch.setattr(key_order, "_RUN", 2)
         monkeypatch.setattr(key_search, "_PIECE", 3)
         monkeypatch.setattr(key_search, "_HITS", 1)
@@ -278,13 +279,12 @@ def test_sets_of_slots_are_sets_whichever_way_they_are_kept(some_slots, others, 
     assert list(slot_sets.members(a)) == sorted(some_slots)
 
 
-TEXTS = ["", "ab", "aab", "é", "x\ny", "a", "b" * 300]
+TEXTS = ["", "ab", "aab", "é", "x\ny", "a", "b" * 300, "a10", "b" + "7" * 9 + "ab", "-aba"]
+PARTS = [*TEXTS, "b\n", "\0", "0", "10", "b-", "77a", "x y"]
 
 
-@settings(max_examples=50)
-@given(
-    st.lists(st.tuples(st.integers(0, 9), some(TEXTS)), max_size=12), some([*TEXTS, "b\n", "\0"])
-)
+@settings(max_examples=80)
+@given(st.lists(st.tuples(st.integers(0, 9), some(TEXTS)), max_size=12), some(PARTS))
 def test_a_search_is_what_a_look_at_every_alias_gives(steps, part):
     aliases, held = Aliases(["ab"] * 5), ["ab"] * 5
     for number, alias in [(0, "ab"), *steps]:
