@@ -107,6 +107,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: _Seconds = 5.0
     upstream_first_byte_timeout_s: _Seconds = 600.0
     upstream_idle_timeout_s: _Seconds = 300.0
+    upstream_total_timeout_s: _Seconds | None = None
     upstream_max_connections: _Count = 1000
     upstream_ca_file: _Path | None = None
     allow_private_upstreams: _Private = False

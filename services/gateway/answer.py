@@ -15,10 +15,6 @@ class Exchange(Protocol):
         """The next bytes of the body. See Answer.chunk."""
         ...
 
-    def break_off(self) -> None:
-        """End it in the middle, as if the upstream had."""
-        ...
-
     def finish(self) -> None:
         """Have no more to do with it."""
         ...
@@ -70,7 +66,7 @@ class Answer:
     async def chunk(self) -> bytes:
         """The next bytes of the body as they arrive, b"" after the last. Raises Broken.
 
-        TimeoutError when nothing comes for the idle time.
+        TimeoutError when nothing comes for the idle time, or the whole takes too long.
         """
         return await self._exchange.chunk()
 
@@ -84,10 +80,6 @@ class Answer:
                 msg = f"a body of more than {at_most} bytes"
                 raise Broken(msg)
         return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def break_off(self) -> None:
-        """End the exchange: who waits for a chunk gets Broken."""
-        self._exchange.break_off()
 
     def close(self) -> None:
         """Give the connection back if the answer is complete, else end it at once."""

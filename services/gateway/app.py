@@ -101,6 +101,7 @@ async def start(
         stored,
         first_byte_timeout_s=settings.upstream_first_byte_timeout_s,
         idle_timeout_s=settings.upstream_idle_timeout_s,
+        total_timeout_s=settings.upstream_total_timeout_s,
         bring=bring,
     )
     reloader = Reloader(

@@ -156,6 +156,7 @@ class Pools:
         *,
         first_byte_s: float,
         idle_s: float,
+        total_s: float | None = None,
     ) -> Answer:
         """Send a request on a free connection. Raises Unreachable, Broken, TimeoutError.
 
@@ -168,7 +169,9 @@ class Pools:
         while True:
             connection = pool.take_idle() or await self._connect(pool, target)
             try:
-                return await connection.exchange(pieces, first_byte_s=first_byte_s, idle_s=idle_s)
+                return await connection.exchange(
+                    pieces, first_byte_s=first_byte_s, idle_s=idle_s, total_s=total_s
+                )
             except Broken as problem:
                 pool.take_back(connection, reusable=False)
                 if not problem.untouched:

@@ -101,6 +101,7 @@ class Relay:
         *,
         first_byte_timeout_s: float,
         idle_timeout_s: float,
+        total_timeout_s: float | None = None,
         bring: Callable[[tuple[str, ...]], Coroutine[None, None, None]] | None = None,
     ) -> None:
         """Send through `pools`, which their maker closes.
@@ -112,6 +113,7 @@ class Relay:
         self._bring = bring
         self._first_byte_timeout_s = first_byte_timeout_s
         self._idle_timeout_s = idle_timeout_s
+        self._total_timeout_s = total_timeout_s
         self._bringing: set[asyncio.Future[None]] = set()
         self._turns: dict[tuple[str, ...], int] = {}
         self._lines: dict[tuple[str, str, str], _Line] = {}
@@ -198,6 +200,7 @@ class Relay:
                 _pieces(b"".join(head), rendered),
                 first_byte_s=upstream.timeout_s or self._first_byte_timeout_s,
                 idle_s=self._idle_timeout_s,
+                total_s=self._total_timeout_s,
             )
         except TimeoutError:
             log.warning("upstream_timeout", deployment=upstream.id)

@@ -19,6 +19,7 @@ class Connection(asyncio.Protocol):
     """One connection, for one exchange at a time. Made by `pool`."""
 
     __slots__ = (
+        "_deadline",
         "_drained",
         "_failure",
         "_head",
@@ -44,8 +45,9 @@ class Connection(asyncio.Protocol):
         self._on_idle = on_idle
         self._transport: asyncio.Transport | None = None
         self._drained: asyncio.Future[None] | None = None
-        self._failure: Broken | None = None
+        self._failure: Broken | TimeoutError | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
         self.idle_since = 0.0
         self._reset(0.0)
         self._is_open = False
@@ -103,7 +105,7 @@ class Connection(asyncio.Protocol):
             self._wake_sender()
         if reader.is_complete:
             self._is_open = False
-            self._stop_timer()
+            self._stop_timers()
         elif reader.size > _HIGH and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -115,7 +117,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End what waits: cleanly only where the end of the connection ends the body."""
-        if self._is_open:
+        if self._is_open and self._failure is None:  # What we ended is the end of no body.
             if exc is None and not self._was_cut():
                 self._reader.end()
             if self._reader.is_complete:
@@ -126,7 +128,7 @@ class Connection(asyncio.Protocol):
             self._failure = Broken("the connection ended")
         self._transport = None
         self._wake_sender()
-        self._stop_timer()
+        self._stop_timers()
 
     def _was_cut(self) -> bool:
         """Whether TLS ended without its close_notify: anybody on the way may have ended it."""
@@ -153,11 +155,17 @@ class Connection(asyncio.Protocol):
     # The relay's side.
 
     async def exchange(
-        self, pieces: Sequence[bytes | memoryview], *, first_byte_s: float, idle_s: float
+        self,
+        pieces: Sequence[bytes | memoryview],
+        *,
+        first_byte_s: float,
+        idle_s: float,
+        total_s: float | None = None,
     ) -> Answer:
         """Send a request, give its answer's head. Raises Broken, TimeoutError.
 
         `pieces` are the request's bytes in order. A cancelled caller ends the connection.
+        `total_s` is until the last byte has arrived; an answer that takes longer is a timeout.
         """
         transport = self._transport
         if transport is None or not self.is_usable:
@@ -165,6 +173,8 @@ class Connection(asyncio.Protocol):
         self._reset(idle_s)
         self._head = self._loop.create_future()
         self._timer = self._loop.call_later(first_byte_s, self._late)
+        if total_s is not None:
+            self._deadline = self._loop.call_later(total_s, self._late_in_all)
         try:
             if len(pieces) == 1:
                 transport.write(pieces[0])
@@ -175,7 +185,7 @@ class Connection(asyncio.Protocol):
         except BaseException:
             if self._head.done() and not self._head.cancelled():
                 self._head.exception()  # seen: the caller hears of what came first
-            self._abort()
+            self.discard()
             raise
 
     async def _send(self, pieces: Sequence[bytes | memoryview]) -> None:
@@ -210,27 +220,19 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """Give the connection back to its pool, or end it."""
-        self._stop_timer()
+        self._stop_timers()
         reader = self._reader
         reusable = reader.keeps_alive and self._request_sent and not self._paused
         reusable = reusable and self.is_usable
         if reusable and self._transport is not None:
             reusable = self._transport.get_write_buffer_size() == 0
         if not reusable:
-            self._abort()
+            self.discard()
         self._on_idle(self, reusable)
 
-    def break_off(self) -> None:
-        """End the exchange in the middle, as if the upstream had."""
-        if self._is_open:
-            self._fail("the exchange was ended")
-
     def discard(self) -> None:
-        """End an idle connection."""
-        self._abort()
-
-    def _abort(self) -> None:
-        self._stop_timer()
+        """End the connection at once."""
+        self._stop_timers()
         if self._failure is None:
             self._failure = Broken("the connection was closed")
         if self._transport is not None:
@@ -238,8 +240,11 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, why: str) -> None:
         """End the exchange with `why`, and the connection."""
+        self._end_with(Broken(why))
+
+    def _end_with(self, problem: Broken | TimeoutError) -> None:
         if self._failure is None:
-            self._failure = Broken(why)
+            self._failure = problem
         head = self._head
         if head is not None and not head.done():
             head.set_exception(self._failure)
@@ -255,6 +260,11 @@ class Connection(asyncio.Protocol):
         if head is not None and not head.done():
             head.set_exception(TimeoutError())
             self._wake_sender()
+
+    def _late_in_all(self) -> None:
+        """The answer did not end in time."""
+        self._deadline = None
+        self._end_with(TimeoutError("the answer took too long in all"))
 
     def _check_idle(self) -> None:
         """One timer for all waits of an answer: it asks how long the present one has lasted."""
@@ -282,3 +292,9 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_timers(self) -> None:
+        self._stop_timer()
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -174,6 +174,7 @@ async def running(
             world.stored,
             first_byte_timeout_s=chosen.upstream_first_byte_timeout_s,
             idle_timeout_s=chosen.upstream_idle_timeout_s,
+            total_timeout_s=chosen.upstream_total_timeout_s,
         )
         gateway = Gateway(
             policy,

@@ -276,6 +276,37 @@ async def test_an_upstream_that_stalls_in_the_middle_times_out():
             await ask(made, origin, idle_s=0.1)
 
 
+async def drip_for_ever(_, writer, head):
+    writer.write(head)
+    with suppress(ConnectionError):
+        while not writer.is_closing():
+            writer.write(b"1\r\nx\r\n" if b"chunked" in head else b"x")
+            await writer.drain()
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    "head", [TO_CLOSE, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
+)
+async def test_a_drip_that_never_ends_has_its_time_in_all_and_is_no_success(head):
+    origin = Origin(lambda reader, writer: drip_for_ever(reader, writer, head))
+    async with origin.running(), pools() as made:
+        answer = await made.exchange(to(origin), [REQUEST], first_byte_s=2, idle_s=2, total_s=0.1)
+        # Not read until the connection is gone, whose end then could pass for the body's.
+        connection = answer._exchange
+        await parts.until(lambda: connection._transport is None, "the end of the connection")
+        with pytest.raises(TimeoutError):
+            await answer.whole()
+        answer.close()
+        assert made._pools[to(origin).pool].open == 0
+
+
+async def test_no_answer_in_the_time_for_all_of_it_is_a_timeout():
+    async with Stuck(b"").running() as origin, pools() as made:
+        with pytest.raises(TimeoutError):
+            await made.exchange(to(origin), [REQUEST], first_byte_s=5, idle_s=5, total_s=0.1)
+
+
 async def test_a_slow_drip_within_the_idle_time_is_no_stall():
     async def drip(_, writer):
         for byte in SIZED:
