@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 TOOLS := .tools
 
-.PHONY: install run test test-compat lint bench bench-peers bench-guard bench-management chaos sim fuzz fuzz-parsers fuzz-bodies mutations walk lock audit sbom clean
+.PHONY: install run test test-compat lint bench bench-peers bench-guard bench-management bench-flood chaos sim fuzz fuzz-parsers fuzz-bodies mutations walk lock audit sbom clean
 
 install: $(STAMP)
 
@@ -61,6 +61,10 @@ bench-peers:
 # Half a million keys under the management API; some ten minutes.
 bench-management: install
 	$(BIN)/python -m benchmarks.management
+
+# Valid traffic's times under a flood of unknown keys; fails above 5 × the idle p99. Three minutes.
+bench-flood: install
+	$(BIN)/python -m benchmarks.flood $(if $(BENCH),--seconds 5)
 
 # Every nemesis five times, under 30 minutes; then a minute in which a broken build must be found out.
 chaos: install
