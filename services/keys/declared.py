@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from services.keys.errors import AlreadyTaken
 from services.keys.management import Plan
 from services.keys.records import ModelDetails, ModelRecord
 from services.keys.state import State, Write
@@ -36,7 +37,15 @@ def differs(state: State, declared: Sequence[ModelRecord]) -> bool:
 
 
 def declare(state: State, declared: Sequence[ModelRecord]) -> Plan:
-    """Plan one change that makes the log's declared catalogue this one; no writes when it is."""
+    """Plan one change that makes the log's declared catalogue this one; no writes when it is.
+
+    Raises AlreadyTaken when an entry has the id of a stored model, which it would overwrite.
+    """
+    for record in declared:
+        old = state.models.get(record.grant.id)
+        if old is not None and old.details.source == "stored":
+            msg = f"model_list: model_info.id {record.grant.id!r} is that of a stored model"
+            raise AlreadyTaken(msg, "model_info.id")
     return Plan(writes=_writes(state, declared), answer={}, reason="config")
 
 

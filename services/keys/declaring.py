@@ -8,7 +8,7 @@ import structlog
 from prometheus_client import Gauge
 
 from services.keys.declared import declare, differs
-from services.keys.errors import TooLarge, Unavailable
+from services.keys.errors import AlreadyTaken, TooLarge, Unavailable
 from services.keys.journal import Journal
 from services.keys.records import ModelRecord
 from services.keys.store import MongoStore
@@ -21,6 +21,12 @@ _LOOK_S = 1.0
 _PATIENCE_S = 3.0
 """How long another replica's catalogue may be in force before it is told of: a file that has
 changed for all of them is not read by all at the same moment."""
+
+_CURES: dict[type[Exception], str] = {
+    AlreadyTaken: "give the entry another model_info.id; or leave it out of the file, delete the"
+    " stored model with POST /model/delete, and put it in again",
+    TooLarge: "change the file in smaller steps",
+}
 
 Models = tuple[ModelRecord, ...]
 
@@ -36,6 +42,7 @@ class Declaring:
         self._journal = journal
         self._readiness = readiness
         self._models = models
+        self._in_force = models
         self._is_due = True
         self._is_open = False
         self._woken = asyncio.Event()
@@ -86,12 +93,15 @@ class Declaring:
                 request_id="config",
                 wait=False,
             )
-        except TooLarge as problem:
+        except (AlreadyTaken, TooLarge) as problem:
+            cure = _CURES[type(problem)]
+            log.error("configuration_refused", detail=str(problem), cure=cure)  # noqa: TRY400 - the line is for an operator
             if not self._is_open:
                 raise
-            cure = "change the file in smaller steps"
-            log.error("configuration_refused", detail=str(problem), cure=cure)  # noqa: TRY400 - the line is for an operator
+            if self._models is models:
+                self._models = models = self._in_force
         else:
+            self._in_force = models
             log.info(
                 "catalogue_declared",
                 revision=committed.revision,
@@ -100,8 +110,12 @@ class Declaring:
         # Another may have been wanted meanwhile.
         self._is_due = self._models is not models
 
+    def differs(self) -> bool:
+        """Whether another catalogue than the one wanted here is in force."""
+        return differs(self._journal.state, self._models)
+
     def _compare(self) -> None:
-        other = differs(self._journal.state, self._models)
+        other = self.differs()
         DIFFERS.set(other)
         now = asyncio.get_running_loop().time()
         if not other:
