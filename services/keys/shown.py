@@ -23,7 +23,7 @@ SHOWN: dict[str, object] = {
     "POST /team/member_add": team_shapes.MembersAdded,
     "POST /team/member_update": team_shapes.MemberUpdated,
     "POST /team/member_delete": team_shapes.TeamWritten,
-    "POST /team/bulk_member_add": team_shapes.MembersAdded,
+    "POST /team/bulk_member_add": team_shapes.MembersAddedInBulk,
     "POST /team/permissions_update": team_shapes.TeamWritten,
     "POST /user/new": (user_shapes.UserMadeWithKey, user_shapes.UserMade),
     "POST /user/update": user_shapes.UserUpdated,

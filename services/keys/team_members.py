@@ -50,6 +50,11 @@ AVAILABLE_PERMISSIONS = (
     "/team/key/bulk_update",
     "/key/{key_id}/reset_spend",
     "/key/access_group_assignment",
+    "/auto_router/manage",
+    "/team/daily/activity",
+    "/team/daily/activity/aggregated",
+    "/spend/logs",
+    "/spend/logs/v2",
 )
 """What a team's members may be permitted: LiteLLM's words."""
 
@@ -76,7 +81,10 @@ def add(state: State, request: MemberAdd, ctx: Context) -> Plan:
 
 
 def bulk_add(state: State, request: MemberBulkAdd, ctx: Context) -> Plan:
-    """Make several users, or every known one, members of a team. Raises as `add` does."""
+    """Make several users, or every known one, members of a team. Raises as `add` does.
+
+    Who is a member already keeps their role: no bulk call may take a team its admins.
+    """
     members = given(request.members, [])
     if given(request.all_users, default=False):
         known = (Member(role="user", user_id=user_id) for user_id in state.users)
@@ -103,17 +111,21 @@ def _added(
     for position, member in enumerate(members):
         where = field if is_one else f"{field}[{position}]"
         user_id = user_named(state, member.user_id, member.user_email, where)
-        if role_in(team, user_id) == member.role and reason == "team/member_add":
+        role: str = member.role
+        had = role_in(team, user_id)
+        if had is not None and isinstance(request, MemberBulkAdd):
+            role = had
+        elif had == role:
             msg = f"User={user_id} is already a member of this team with the role {member.role!r}"
             raise AlreadyTaken(msg, where)
-        team = with_role(team, user_id, member.user_email, member.role)
+        team = with_role(team, user_id, member.user_email, role)
         team = _with_membership(team, user_id, request)
         updated.append(user_id)
     if len(team.details.members_with_roles) > _MAX_MEMBERS:
         msg = f"a team has at most {_MAX_MEMBERS} members"
         raise InvalidRequest(msg, field)
     warnings = unknown_entries(state, given(request.allowed_models, []))
-    answer = {
+    answer: Answer = {
         **team_row(team),
         "updated_users": [{"user_id": user_id} for user_id in updated],
         "updated_team_memberships": [
@@ -121,6 +133,13 @@ def _added(
         ],
         "warnings": warnings,
     }
+    if isinstance(request, MemberBulkAdd):
+        answer.update(
+            results=[{"user_id": user, "success": True, "error": None} for user in updated],
+            total_requested=len(updated),
+            successful_additions=len(updated),
+            failed_additions=0,
+        )
     return Plan(writes=(_touched(team, ctx),), answer=answer, reason=reason)
 
 
@@ -222,11 +241,11 @@ def _with_membership(
     if request.allowed_models is None:
         models.pop(user_id, None)
     elif request.allowed_models is not UNSET:
-        models[user_id] = check_models(request.allowed_models)
+        models[user_id] = check_models(request.allowed_models, "allowed_models")
     elif user_id not in models and not isinstance(request, MemberUpdate):
         default = team.details.default_team_member_models
         if default:
-            models[user_id] = check_models(default)
+            models[user_id] = check_models(default, "default_team_member_models")
     sent = sent_fields(request)
     stored = {field: sent[field] for field in _STORED if field in sent}
     memberships = dict(team.details.memberships)

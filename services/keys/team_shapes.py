@@ -83,6 +83,23 @@ class MembersAdded(Team, frozen=True, kw_only=True):
     warnings: list[str]
 
 
+class MemberAdded(Shape, frozen=True, kw_only=True):
+    """What became of one user of a bulk call: all are added, or none is."""
+
+    user_id: str
+    success: bool
+    error: None
+
+
+class MembersAddedInBulk(MembersAdded, frozen=True, kw_only=True):
+    """A team with its new members, counted."""
+
+    results: list[MemberAdded]
+    total_requested: int
+    successful_additions: int
+    failed_additions: int
+
+
 class EditAccess(Shape, frozen=True, kw_only=True):
     """LiteLLM's word for what the caller may change of a team itself."""
 

@@ -156,3 +156,31 @@ def test_a_team_that_loses_its_last_group_does_not_open(world):
     assert world.do("team/update", team_id="g", access_group_ids=[])["data"]["models"] == [
         "no-default-models"
     ]
+
+
+def test_a_bulk_call_takes_no_team_its_admins(world):
+    world.do("team/member_add", team_id="t", member={"role": "admin", "user_id": "ann"})
+    answer = world.do("team/bulk_member_add", team_id="t", all_users=True)
+    assert [(m["user_id"], m["role"]) for m in answer["members_with_roles"]] == [("ann", "admin")]
+    members = [{"role": "user", "user_id": user} for user in ("ann", "bob")]
+    answer = world.do("team/bulk_member_add", team_id="t", members=members)
+    found = [(m["user_id"], m["role"]) for m in answer["members_with_roles"]]
+    assert found == [("ann", "admin"), ("bob", "user")]
+    assert answer["results"] == [
+        {"user_id": user, "success": True, "error": None} for user in ("ann", "bob")
+    ]
+    counts = ("total_requested", "successful_additions", "failed_additions")
+    assert [answer[count] for count in counts] == [2, 2, 0]
+
+
+def test_members_are_permitted_what_litellm_has_words_for(world):
+    words = world.see("/team/permissions_list", team_id="t")["all_available_permissions"]
+    assert {"/team/daily/activity", "/spend/logs", "/auto_router/manage"} <= set(words)
+    world.do("team/permissions_update", team_id="t", team_member_permissions=words)
+
+
+def test_a_refused_list_is_named_as_it_was_sent(world):
+    for body in ({"allowed_models": ["a "]}, {"allowed_models": [""]}):
+        with pytest.raises(InvalidRequest) as refused:
+            add(world, **body)
+        assert refused.value.param == "allowed_models[0]"
