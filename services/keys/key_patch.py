@@ -38,24 +38,26 @@ _ROUTES_OF: dict[KeyType, tuple[str, ...]] = {
 _DURATIONS = ("budget_duration", "rotation_interval")
 
 
-def new_secret(state: State, chosen: str | msgspec.UnsetType | None, ctx: Context) -> Secret:
+def new_secret(
+    state: State, chosen: str | msgspec.UnsetType | None, ctx: Context, field: str = "key"
+) -> Secret:
     """Mint a secret, or check the one a caller chose. Raises InvalidRequest, AlreadyTaken."""
     if chosen is UNSET or chosen is None:
         return mint(ctx.choose)
     secret = Secret(chosen)
     if not chosen.startswith("sk-") or len(chosen) < MIN_CUSTOM_KEY:
-        msg = f"key must start with 'sk-' and have at least {MIN_CUSTOM_KEY} characters"
-        raise InvalidRequest(msg, "key")
+        msg = f"{field} must start with 'sk-' and have at least {MIN_CUSTOM_KEY} characters"
+        raise InvalidRequest(msg, field)
     if not is_wellformed(chosen):
         msg = (
-            "key must be at most 512 visible ASCII characters;"
+            f"{field} must be at most 512 visible ASCII characters;"
             " one that starts with 'sk-gg-' must carry a valid checksum"
         )
-        raise InvalidRequest(msg, "key")
+        raise InvalidRequest(msg, field)
     digest = secret.digest()
     if digest in state.keys or digest in state.retired or digest in ctx.reserved:
-        msg = "key is already in use"
-        raise AlreadyTaken(msg, "key")
+        msg = f"{field} is already in use"
+        raise AlreadyTaken(msg, field)
     return secret
 
 
@@ -74,19 +76,16 @@ def patched(
     details.update(updated_at=ctx.now, updated_by=ctx.actor)
     warnings: list[str] = []
     if request.models is not UNSET:
-        grant["models"] = models = check_models(request.models or [])
-        warnings += unknown_entries(state, models)
+        grant["models"] = check_models(request.models or [])
     if request.team_id is not UNSET:
         grant["team_id"] = _check_team(state, request.team_id)
     if request.user_id is not UNSET:
         user_id = request.user_id
         grant["user_id"] = None if user_id is None else check_id(user_id, "user_id")
     if request.access_group_ids is not UNSET:
-        groups, unknown = check_groups(state, request.access_group_ids or [])
-        grant["groups"] = groups
+        grant["groups"] = groups = check_groups(request.access_group_ids or [])
         if request.models is UNSET:
             grant["models"] = still_restricted(old.grant.models, old.grant.groups, groups)
-        warnings += unknown
     if request.blocked is not UNSET:
         grant["blocked"] = bool(request.blocked)
         details["blocked_is_set"] = request.blocked is not None
@@ -100,6 +99,7 @@ def patched(
         grant=msgspec.structs.replace(old.grant, **grant),
         details=msgspec.structs.replace(old.details, **details),
     )
+    warnings += unknown_entries(state, record.grant.models, record.grant.groups)
     if record.grant.team_id is None and "all-team-models" in record.grant.models:
         warnings.append("models: 'all-team-models' in a key without a team allows nothing")
     _check_alias(state, old, record)

@@ -37,7 +37,7 @@ def regenerate(state: State, request: KeyRegenerate, ctx: Context) -> Plan:
         fields["models"] = UNSET
     changed, warnings = patched(state, old, KeyUpdate(**{**fields, "key": UNSET}), ctx)
     check_place(state, ctx.caller, changed.grant.user_id, changed.grant.team_id)
-    secret = new_secret(state, request.new_key, ctx)
+    secret = new_secret(state, request.new_key, ctx, "new_key")
     until = _grace_ends(given(request.grace_period, ""), ctx.now)
     record = KeyRecord(
         grant=msgspec.structs.replace(changed.grant, id=secret.digest()),

@@ -113,13 +113,15 @@ def user_named(state: State, user_id: str | None, email: str | None, where: str)
     raise InvalidRequest(msg, f"{within}user_email")
 
 
-def check_models(entries: list[str], *, refused: Collection[str] = ()) -> tuple[str, ...]:
-    """Validate a `models` list; the same entry twice is kept once. Raises InvalidRequest."""
+def check_models(
+    entries: list[str], field: str = "models", *, refused: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Validate a list of grant entries; the same twice is kept once. Raises InvalidRequest."""
     if len(entries) > MAX_ENTRIES:
-        msg = f"models has {len(entries)} entries; {MAX_ENTRIES} are the most"
-        raise InvalidRequest(msg, "models")
+        msg = f"{field} has {len(entries)} entries; {MAX_ENTRIES} are the most"
+        raise InvalidRequest(msg, field)
     for position, entry in enumerate(entries):
-        where = f"models[{position}]"
+        where = f"{field}[{position}]"
         problem = entry_problem(entry)
         if entry in refused:
             problem = "is not allowed here: it stands for the team's models, in a key's list"
@@ -129,8 +131,10 @@ def check_models(entries: list[str], *, refused: Collection[str] = ()) -> tuple[
     return tuple(dict.fromkeys(entries))
 
 
-def unknown_entries(state: State, entries: Collection[str]) -> list[str]:
-    """Warn of entries that stand for nothing in the catalogue yet.
+def unknown_entries(
+    state: State, entries: Collection[str], groups: Collection[str] = ()
+) -> list[str]:
+    """Warn of entries and unified groups that stand for nothing yet, or no more.
 
     Comparing patterns is dear, so of those only the first few are looked up.
     """
@@ -143,7 +147,11 @@ def unknown_entries(state: State, entries: Collection[str]) -> list[str]:
     ]
     if skipped:
         warnings.append(f"models: {len(skipped)} more patterns were not looked up")
-    return warnings
+    return warnings + [
+        f"access_group_ids: {group!r} does not exist and allows nothing"
+        for group in groups
+        if group not in state.groups
+    ]
 
 
 def check_aliases(aliases: dict[str, str], field: str) -> dict[str, str]:
@@ -247,16 +255,11 @@ def stored_changes(sent: dict[str, object], details: type[msgspec.Struct]) -> di
     return changes
 
 
-def check_groups(state: State, ids: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Validate ids of unified groups, and warn of those that do not exist. Raises InvalidRequest.
+def check_groups(ids: Sequence[str]) -> tuple[str, ...]:
+    """Validate ids of unified groups. Raises InvalidRequest.
 
     A group that does not exist allows nothing, and still makes a list non-empty.
     """
     for position, group_id in enumerate(ids):
         check_id(group_id, f"access_group_ids[{position}]")
-    kept = tuple(dict.fromkeys(ids))
-    return kept, [
-        f"access_group_ids: {group!r} does not exist and allows nothing"
-        for group in kept
-        if group not in state.groups
-    ]
+    return tuple(dict.fromkeys(ids))

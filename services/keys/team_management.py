@@ -174,10 +174,8 @@ def _patched(
     check_numbers(request)
     check_durations(request, _DURATIONS, ctx.now)
     grant: dict[str, object] = {}
-    warnings: list[str] = []
     if request.models is not UNSET and request.models is not None:
-        grant["models"] = models = check_models(request.models, refused=_NOT_OF_A_TEAM)
-        warnings += unknown_entries(state, models)
+        grant["models"] = check_models(request.models, refused=_NOT_OF_A_TEAM)
     if request.team_alias is not UNSET and request.team_alias is not None:
         grant["alias"] = check_id(request.team_alias, "team_alias")
     if request.blocked is not UNSET and request.blocked is not None:
@@ -185,8 +183,7 @@ def _patched(
     if request.model_aliases is not UNSET and request.model_aliases is not None:
         grant["model_aliases"] = check_aliases(request.model_aliases, "model_aliases")
     if request.access_group_ids is not UNSET and request.access_group_ids is not None:
-        grant["groups"], unknown = groups, _ = check_groups(state, request.access_group_ids)
-        warnings += unknown
+        grant["groups"] = groups = check_groups(request.access_group_ids)
         if request.models is UNSET or request.models is None:
             grant["models"] = still_restricted(old.grant.models, old.grant.groups, groups)
     sent = {field: value for field, value in sent_fields(request).items() if value is not None}
@@ -198,7 +195,7 @@ def _patched(
         details=msgspec.structs.replace(_touched(old.details, ctx), **details),
     )
     _check_soft_budget(record.details)
-    return record, warnings
+    return record, unknown_entries(state, record.grant.models, record.grant.groups)
 
 
 def _members(state: State, members: list[Member]) -> list[dict[str, str | None]]:

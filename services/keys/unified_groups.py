@@ -132,7 +132,7 @@ def _check_names(names: list[str]) -> tuple[str, ...]:
             where = f"access_model_names[{position}]"
             msg = f"{where}: a group adds to lists, so it denies nothing"
             raise InvalidRequest(msg, where)
-    return check_models(names, refused=SENTINELS - {"all-proxy-models"})
+    return check_models(names, "access_model_names", refused=SENTINELS - {"all-proxy-models"})
 
 
 def _assigned_teams(

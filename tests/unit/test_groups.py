@@ -204,3 +204,23 @@ def test_keys_with_entries_that_stand_for_nothing_are_found(world):
     assert world.see("/key/list", dangling="true")["keys"] == [key["token"]]
     assert len(world.see("/key/list")["keys"]) == 2
     assert fine["warnings"] == []
+
+
+def test_an_update_warns_of_what_is_gone_though_it_was_not_sent(world):
+    group = make(world)["access_group_id"]
+    key = world.do("key/generate", models=["gone"], access_group_ids=[group])
+    world.do("team/new", team_id="t", models=["gone"], access_group_ids=[group])
+    world.do("DELETE /v1/access_group/{access_group_id}", access_group_id=group)
+    told = [
+        "models: 'gone' is no configured model name, pattern or access group yet",
+        f"access_group_ids: '{group}' does not exist and allows nothing",
+    ]
+    assert world.do("key/update", key=key["key"], max_budget=1)["warnings"] == told
+    assert world.do("team/update", team_id="t", max_budget=1)["warnings"] == told
+    assert world.do("key/update", key=key["key"], models=["gpt-4"])["warnings"] == told[1:]
+
+
+def test_a_refused_name_of_a_unified_group_is_named_as_it_was_sent(world):
+    with pytest.raises(InvalidRequest) as refused:
+        make(world, access_model_names=["all-team-models"])
+    assert refused.value.param == "access_model_names[0]"

@@ -190,3 +190,12 @@ def test_aliases_are_listed_in_their_order(world):
     assert listed["aliases"] == ["apple", "pineapple"]
     assert (listed["total_count"], listed["total_pages"]) == (3, 2)
     assert world.see("/key/aliases", search="apple")["aliases"] == ["apple", "pineapple"]
+
+
+def test_a_secret_that_cannot_be_is_refused_as_new_key():
+    world = World()
+    made = world.do("key/generate")["key"]
+    for chosen in ("sk-1", made, "sk-gg-without-a-valid-checksum"):
+        with pytest.raises((InvalidRequest, AlreadyTaken)) as refused:
+            world.plan("key/regenerate", key=made, new_key=chosen)
+        assert refused.value.param == "new_key"
