@@ -149,13 +149,16 @@ def info_v2(state: State, query: UserInfoQuery, ctx: Context) -> Answer:
 def user_list(state: State, query: UserListQuery, _ctx: Context) -> Answer:
     """Show a page of the users that pass every filter sent, newest first."""
     wanted = None if query.user_ids is UNSET else frozenset(query.user_ids.split(","))
+    signed_on = None if query.sso_user_ids is UNSET else query.sso_user_ids.split(",")
     team = None if query.team is UNSET else state.teams.get(query.team)
+    part = given(query.user_email, "").casefold()
     found = [
         user
         for user in state.users.values()
         if query.role in (UNSET, user.details.user_role)
         and (wanted is None or user.grant.id in wanted)
-        and (query.user_email is UNSET or query.user_email in (user.details.user_email or ""))
+        and (signed_on is None or user.details.sso_user_id in signed_on)
+        and part in (user.details.user_email or "").casefold()
         and (query.team is UNSET or (team is not None and role_in(team, user.grant.id)))
     ]
     found.sort(key=lambda user: (user.details.created_at, user.grant.id), reverse=True)
@@ -239,8 +242,9 @@ def _patched(
         models = check_models(request.models or [], refused=_NOT_OF_A_USER)
         warnings = unknown_entries(state, models)
     email = given(request.user_email, None)
-    if email is not None and any(
-        user.details.user_email == email and user.grant.id != old.grant.id
+    if email not in (None, old.details.user_email) and any(
+        (user.details.user_email or "").casefold() == email.casefold()
+        and user.grant.id != old.grant.id
         for user in state.users.values()
     ):
         msg = "A user with this user_email already exists"

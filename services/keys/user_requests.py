@@ -58,11 +58,12 @@ class UserInfoQuery(Request, frozen=True, kw_only=True):
 
 
 class UserListQuery(Request, frozen=True, kw_only=True):
-    """`/user/list`. Pages count from 1; `user_ids` are separated by commas."""
+    """`/user/list`. Pages count from 1; ids are separated by commas."""
 
     page: Annotated[int, msgspec.Meta(ge=1)] = 1
     page_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 25
     role: UserRole | UnsetType = UNSET
     user_ids: str | UnsetType = UNSET
+    sso_user_ids: str | UnsetType = UNSET
     user_email: str | UnsetType = UNSET
     team: str | UnsetType = UNSET

@@ -133,3 +133,19 @@ def test_users_are_listed_in_pages_and_by_filters(world):
     assert listed(team="nowhere") == []
     assert world.see("/user/list")["users"][0]["key_count"] == 1
     assert [user["teams"] for user in world.see("/user/list")["users"]] == [["t"], [], []]
+
+
+def test_an_address_is_one_address_in_any_letter_case(world):
+    world.do("user/new", user_id="ann", user_email="Ann@Example.com")
+    with pytest.raises(AlreadyTaken):
+        world.plan("user/new", user_email="ann@example.COM")
+    world.do("user/update", user_id="ann", user_email="ann@example.com")
+    (found,) = world.see("/user/list", user_email="ANN@")["users"]
+    assert found["user_id"] == "ann"
+
+
+def test_users_are_found_by_the_id_of_their_single_sign_on(world):
+    world.do("user/new", user_id="ann", sso_user_id="s-1")
+    world.do("user/new", user_id="bob")
+    found = world.see("/user/list", sso_user_ids="s-1,s-2")["users"]
+    assert [user["user_id"] for user in found] == ["ann"]
