@@ -1,5 +1,6 @@
 """What the management API reads of keys: one, some, or a page of them, as of one state."""
 
+import msgspec
 from msgspec import UNSET
 
 from services.keys.answers import key_row
@@ -63,6 +64,7 @@ def key_list(state: State, query: KeyListQuery, ctx: Context) -> Answer:
     A caller who is no admin sees their own keys and those of teams they lead. Raises Forbidden
     when they ask for another user's.
     """
+    query = _without_empty(query)
     total, page = _page(state, query, ctx)
     rows = [_shown(state, record, query, ctx) for record in page]
     return {
@@ -92,6 +94,13 @@ def key_aliases(state: State, query: KeyAliasesQuery, ctx: Context) -> Answer:
         "total_pages": -(-total // query.size),
         "size": query.size,
     }
+
+
+def _without_empty(query: KeyListQuery) -> KeyListQuery:
+    """The query without filters that are empty: a form's field that nobody filled in."""
+    fields = msgspec.structs.asdict(query)
+    empty = dict.fromkeys((name for name, value in fields.items() if value == ""), UNSET)
+    return msgspec.structs.replace(query, **empty)
 
 
 def _shown(state: State, record: KeyRecord, query: KeyListQuery, ctx: Context) -> object:

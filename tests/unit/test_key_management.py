@@ -535,3 +535,12 @@ def test_details_hold_no_field_of_the_grant():
     assert not {"models", "team_id", "aliases", "allowed_routes"} & set(
         KeyDetails.__struct_fields__
     )
+
+
+def test_an_empty_filter_filters_nothing():
+    world = World()
+    world.do("key/generate", key_alias="one")
+    world.do("key/generate")
+    filters = ("user_id", "team_id", "organization_id", "key_alias", "key_hash", "search")
+    listed = world.see("/key/list", **dict.fromkeys(filters, ""))
+    assert listed["total_count"] == 2
