@@ -3,6 +3,7 @@
 import hmac
 import re
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Protocol
 
@@ -72,6 +73,7 @@ class Journal(Protocol):
 
 
 REQUEST_ID = web.RequestKey("request_id", str)
+RETIRES_AT = web.RequestKey("retires_at", float)
 """Where a request carries its id: the caller's when it is harmless, else a new one."""
 
 _HARMLESS_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -138,6 +140,9 @@ class ManagementApi:
         if not response.prepared:
             response.headers["x-request-id"] = request_id
             response.headers.setdefault("x-grantgate-revision", str(self._journal.state.rev))
+            if RETIRES_AT in request:
+                at = datetime.fromtimestamp(request[RETIRES_AT], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                response.headers["x-grantgate-key-retires-at"] = at
         return response
 
     def _writing(self, write: Write) -> Handler:
@@ -260,7 +265,10 @@ class ManagementApi:
             raise unauthorised(msg)
         # Looked at again when the call is carried out: they may have lost the right by then.
         state = await self._journal.current()
-        return digest, self._context(state, request, digest, call).caller
+        caller = self._context(state, request, digest, call).caller
+        if digest in state.retired:
+            request[RETIRES_AT] = state.retired[digest].until
+        return digest, caller
 
 
 def _check_reached(state: State, least: int) -> None:
