@@ -32,7 +32,7 @@ def model_page(state: State, query: ModelPageQuery, ctx: Context) -> Answer:
         record
         for record in _visible(state, ctx)
         if query.model in (UNSET, record.grant.name)
-        and query.model_id in (UNSET, record.grant.id)
+        and query.modelId in (UNSET, record.grant.id)
         and (query.search is UNSET or query.search.casefold() in record.grant.name.casefold())
     ]
     start = (query.page - 1) * query.size

@@ -60,7 +60,7 @@ class ModelPageQuery(Request, frozen=True, kw_only=True):
     page: Annotated[int, msgspec.Meta(ge=1)] = 1
     size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
     model: str | UnsetType = UNSET
-    model_id: str | UnsetType = UNSET
+    modelId: str | UnsetType = UNSET  # noqa: N815 - LiteLLM's spelling
     search: str | UnsetType = UNSET
 
 

@@ -299,6 +299,7 @@ def test_callers_are_shown_the_models_they_may_call(world):
     assert [row["model_name"] for row in page["data"]] == ["openai/*"]
     assert page["total_count"] == 3
     assert world.see("/v2/model/info", search="GPT")["total_count"] == 1
+    assert world.see("/v2/model/info", modelId="d1")["total_count"] == 1
     (row,) = world.see("/model_group/info", model_group="new")["data"]
     assert (row["model_group"], row["providers"]) == ("new", ["openai"])
     with pytest.raises(NotFound):
