@@ -159,7 +159,7 @@ def passes(record, query, state, now):
         "search": found,
         "dangling": lambda w: w == "false" or dangles(record, state),
     }
-    return all(test(query[name]) for name, test in tests.items() if name in query)
+    return all(test(query[name]) for name, test in tests.items() if query.get(name))
 
 
 def expected(world, query, *, by):
