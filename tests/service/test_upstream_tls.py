@@ -182,9 +182,11 @@ async def test_a_certificate_for_another_time_or_name_is_no_connection(authority
         seen.append(await reader.read(1))
 
     async with serving(record, authority.server(**certificate)) as port:
-        with upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools:
-            with pytest.raises(Unreachable):
-                await ask(pools, f"https://127.0.0.1:{port}/v1/x")
+        with (
+            upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools,
+            pytest.raises(Unreachable),
+        ):
+            await ask(pools, f"https://127.0.0.1:{port}/v1/x")
     assert not any(seen), "nothing of a request may be sent"
 
 
@@ -197,9 +199,11 @@ async def test_a_handshake_that_is_cut_or_none_is_no_connection(authority, said)
         writer.write(said)
 
     async with serving(cut) as port:
-        with upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools:
-            with pytest.raises(Unreachable):
-                await ask(pools, f"https://127.0.0.1:{port}/v1/x")
+        with (
+            upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools,
+            pytest.raises(Unreachable),
+        ):
+            await ask(pools, f"https://127.0.0.1:{port}/v1/x")
 
 
 async def test_the_name_is_asked_for_and_proved_through_a_proxys_tunnel(authority, monkeypatch):
@@ -236,9 +240,11 @@ async def test_the_name_is_asked_for_and_proved_through_a_proxys_tunnel(authorit
 async def test_a_proxy_that_makes_no_tunnel_is_no_connection(authority, monkeypatch, refusal):
     async with serving(ConnectProxy(refusal)) as proxy_port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy_port}")
-        with upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools:
-            with pytest.raises(Unreachable):
-                await ask(pools, "https://localhost:9/v1/x")
+        with (
+            upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools,
+            pytest.raises(Unreachable),
+        ):
+            await ask(pools, "https://localhost:9/v1/x")
 
 
 async def test_a_proxy_that_says_nothing_has_the_time_of_a_connection(monkeypatch):
@@ -248,9 +254,8 @@ async def test_a_proxy_that_says_nothing_has_the_time_of_a_connection(monkeypatc
 
     async with serving(silence) as proxy_port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy_port}")
-        with upstream_pools(settings(connect_timeout_s=0.2)) as pools:
-            with pytest.raises(Unreachable):
-                await ask(pools, "https://localhost:9/v1/x")
+        with upstream_pools(settings(connect_timeout_s=0.2)) as pools, pytest.raises(Unreachable):
+            await ask(pools, "https://localhost:9/v1/x")
 
 
 async def test_hosts_of_no_proxy_are_reached_directly(authority, monkeypatch):
