@@ -26,6 +26,7 @@ class AnswerReader:
 
     __slots__ = (
         "_head_bytes",
+        "_is_chunked",
         "_parser",
         "_waiting_bytes",
         "chunks",
@@ -45,6 +46,7 @@ class AnswerReader:
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = 0
         self._waiting_bytes = 0
+        self._is_chunked = False
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         self.content_length: int | None = None
@@ -124,9 +126,9 @@ class AnswerReader:
             self.content_length = None
             return
         self.has_head = True
-        chunked = any(name == "transfer-encoding" for name, _ in self.headers)
+        self._is_chunked = any(name == "transfer-encoding" for name, _ in self.headers)
         self.ends_with_connection = (
-            self.content_length is None and not chunked and self.status not in _NO_BODY
+            self.content_length is None and not self._is_chunked and self.status not in _NO_BODY
         )
 
     def on_body(self, data: bytes) -> None:
@@ -139,7 +141,12 @@ class AnswerReader:
     def on_message_complete(self) -> None:
         """The answer ended as it said it would, unless it was an interim one."""
         if self.has_head and not self.is_complete and not self.problem:
-            self.keeps_alive = self._parser.should_keep_alive() and not self.ends_with_connection
+            # A length or coding where no body may be: its sender may send one yet, and the next
+            # caller would read it as the head of an answer.
+            is_odd = self.status in _NO_BODY and (self._is_chunked or bool(self.content_length))
+            self.keeps_alive = (
+                self._parser.should_keep_alive() and not self.ends_with_connection and not is_odd
+            )
             self.is_complete = True
 
     def take(self) -> bytes:

@@ -168,6 +168,16 @@ async def test_an_answer_without_a_body_ends_with_its_head(status):
         assert await ask(made, origin) == (200, BODY)
 
 
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+@pytest.mark.parametrize("framing", [b"Content-Length: 5", b"Transfer-Encoding: chunked"])
+async def test_a_body_where_none_may_be_never_reaches_the_next_caller(status, framing):
+    script = b"HTTP/1.1 " + status + b"\r\n" + framing + b"\r\n\r\n"
+    async with Origin(script, SIZED).running() as origin, pools() as made:
+        assert (await ask(made, origin))[1] == b""
+        assert await ask(made, origin) == (200, BODY)
+        assert origin.connections == 2
+
+
 @pytest.mark.parametrize(
     "interim", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"]
 )
