@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from ssl import SSLContext
 
 import nats.errors
 import structlog
@@ -17,6 +18,7 @@ from nats.js.errors import Error as JetStreamError
 from shared import subjects
 from shared.changes import MAX_CHANGE_BYTES
 from shared.credentials import Secret
+from shared.tls import say_nothing_in_the_clear
 
 log = structlog.get_logger()
 
@@ -80,6 +82,7 @@ async def connect(
     user: str,
     password: Secret | None,
     *,
+    tls: SSLContext | None = None,
     on_closed: Callable[[], None],
     on_reconnected: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[None]:
@@ -87,15 +90,17 @@ async def connect(
 
     It reconnects for ever; `on_closed` hears if it is closed all the same (a message over the
     server's limit does that). Each user has an inbox prefix of its own, which its permissions
-    name, so no service can read another's answers.
+    name, so no service can read another's answers. With `tls`, one without TLS is told nothing.
     """
     watch = _Watch(on_closed, on_reconnected)
+    say_nothing_in_the_clear(client, url, tls)
     try:
         await client.connect(
             servers=[url],
             user=user,
             password=None if password is None else password.reveal(),
             name=user,
+            tls=tls,
             inbox_prefix=f"_INBOX_{user}".encode(),
             connect_timeout=_CONNECT_TIMEOUT_S,
             reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; a float works
@@ -278,11 +283,11 @@ async def hear(client: Client, subject: str, take: Callable[[bytes], Awaitable[N
 
 @asynccontextmanager
 async def reach(
-    url: str, user: str, password: Secret | None, wait_s: float
+    url: str, user: str, password: Secret | None, wait_s: float, tls: SSLContext | None
 ) -> AsyncIterator[Client]:
     """A connection for one errand. Raises BusUnavailable when none is there within `wait_s`."""
     client = Client()
-    connection = connect(client, url, user, password, on_closed=lambda: None)
+    connection = connect(client, url, user, password, tls=tls, on_closed=lambda: None)
     try:
         async with asyncio.timeout(wait_s):
             await connection.__aenter__()

@@ -132,15 +132,19 @@ class Courier:
         user: str,
         password: Secret | None,
         on_connected: Callable[[bool], None] = lambda _: None,
+        *,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Speak to the server at `nats://host:port` (or `tls://`) as `user`.
 
+        With `tls`, or a `tls://` URL, a server without TLS is told nothing.
         `on_connected` hears when the connection is up, and when it is over.
         """
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port or 4222
-        self._wants_tls = parts.scheme == "tls"
+        self._wants_tls = parts.scheme == "tls" or tls is not None
+        self._tls = tls
         self._user = user
         self._password = password
         self._on_connected = on_connected
@@ -221,7 +225,7 @@ class Courier:
         plain = link.transport
         if plain is None:
             raise ConnectionError
-        context = ssl.create_default_context()
+        context = self._tls or ssl.create_default_context()
         secured = await loop.start_tls(plain, link, context, server_hostname=self._host)
         if secured is None:
             raise ConnectionError

@@ -80,6 +80,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: _NatsUrl = "nats://127.0.0.1:4222"
     nats_user: _Name | None = None
     nats_password: _Password = None
+    nats_ca_file: _Path | None = None
+    nats_cert_file: _Path | None = None
+    nats_key_file: _Path | None = None
     mongo_url: _MongoUrl = "mongodb://127.0.0.1:27017"
     mongo_database: _Database = "grantgate"
     keys_url: _HttpUrl = "http://127.0.0.1:4001"
@@ -189,6 +192,9 @@ def read_settings(
     if notes is not None:
         _note_unknown(environ, notes)
     settings = msgspec.structs.replace(Settings(), **values)
+    if (settings.nats_cert_file is None) != (settings.nats_key_file is None):
+        what = "nats_cert_file and nats_key_file belong together"
+        raise place.error(what, "set both or neither")
     if settings.margin_s >= settings.lease_s:
         at = (
             place

@@ -37,6 +37,7 @@ from shared.http import Readiness, internal_routes, listen, refuse_without_c_par
 from shared.reloading import Reloader
 from shared.service import Stopping, owned_task
 from shared.settings import Settings
+from shared.tls import for_nats
 
 log = structlog.get_logger()
 
@@ -78,7 +79,7 @@ async def start(
         stopping.ask(1)
 
     user = settings.nats_user or "gateway"
-    courier = Courier(settings.nats_url, user, settings.nats_password)
+    courier = Courier(settings.nats_url, user, settings.nats_password, tls=for_nats(settings))
     inbox = f"_INBOX_{user}.{secrets.token_hex(12)}"
     policy = PolicyClient(courier, inbox=inbox, timeout_s=settings.decision_timeout_s)
     await stack.enter_async_context(owned_task(courier.run(), "courier", died))

@@ -32,6 +32,7 @@ from shared.credentials import Secret, internal_token
 from shared.http import Readiness, internal_routes, listen
 from shared.reloading import Reloader
 from shared.service import Stopping, boottime, owned_task
+from shared.tls import for_nats
 
 log = structlog.get_logger()
 
@@ -123,6 +124,7 @@ async def start(
             settings.nats_url,
             settings.nats_user or "keys",
             settings.nats_password,
+            tls=for_nats(settings),
             on_closed=lambda: stopping.ask(1),
             on_reconnected=publisher.look_again,
         )

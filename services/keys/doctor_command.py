@@ -23,6 +23,7 @@ from shared.bus import BusUnavailable, ChangeStream
 from shared.changes import KeyGrant, Mutation, TeamGrant, Tombstone
 from shared.service import set_up_logging
 from shared.settings import Settings
+from shared.tls import for_nats
 
 Choice = Literal["look", "adopt-log", "restore-from-stream"]
 
@@ -121,6 +122,7 @@ async def _reach(settings: Settings, stack: AsyncExitStack) -> ChangeStream | No
                 settings.nats_user or "keys",
                 settings.nats_password,
                 _BUS_WAIT_S,
+                for_nats(settings),
             )
         )
     except BusUnavailable:

@@ -21,6 +21,7 @@ from shared.courier import Courier
 from shared.http import Readiness, listen
 from shared.service import Stopping, boottime, owned_task
 from shared.settings import Settings
+from shared.tls import for_nats
 
 log = structlog.get_logger()
 
@@ -48,7 +49,8 @@ async def start(settings: Settings, stack: AsyncExitStack, stopping: Stopping) -
     rebuilder = Rebuilder(stream, bucket, copy, keys)
     feed = Feed(replica, client, stream, lease, readiness, boottime, rebuilder)
     user = settings.nats_user or "policy"
-    courier = Courier(settings.nats_url, user, settings.nats_password, reached)
+    tls = for_nats(settings)
+    courier = Courier(settings.nats_url, user, settings.nats_password, reached, tls=tls)
     responder = Responder(courier, lease, lambda: feed.table, boottime=boottime, now=time.time)
 
     def refresh() -> None:
@@ -77,6 +79,7 @@ async def start(settings: Settings, stack: AsyncExitStack, stopping: Stopping) -
             settings.nats_url,
             user,
             settings.nats_password,
+            tls=tls,
             on_closed=lambda: stopping.ask(1),
             on_reconnected=feed.look_again,
         )
