@@ -5,7 +5,6 @@ import time
 from functools import partial
 
 import structlog
-from aiohttp import HttpVersion11, web
 
 from services.gateway import answers, headers, requests, telemetry
 from services.gateway.about import PUBLIC, About
@@ -19,10 +18,10 @@ from services.gateway.management import MAX_BODY, Management
 from services.gateway.model_lists import ModelLists
 from services.gateway.refusals import SHAPES, message_for, shown
 from services.gateway.relay import Relay
+from services.gateway.request_reader import Incoming
 from services.gateway.revocations import Revocations
 from services.gateway.routes import Kind, Route, dialect_at, dialect_of, resolve
-from services.gateway.server import has_bad_version
-from services.gateway.streaming import pass_on
+from services.gateway.streaming import Streamed, pass_on
 from services.gateway.uploads import read_body, too_large
 from services.gateway.whole import Whole
 from shared.decisions import Allow, Deny, DenyReason, Listing
@@ -69,24 +68,24 @@ class Gateway:
         self.revocations = Revocations(admission.look_up, policy.ping, clock=time.monotonic)
         """The streams in flight; its `run` ends those whose caller may not have them any more."""
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Incoming) -> Whole | Streamed:
         """Answer one request; whatever goes wrong on the way has an answer of its own."""
         stamp = Stamp(os.urandom(16).hex())
         route: Route | None = None
         must_close = False
         try:
-            inbound = headers.read(request.raw_headers)
+            inbound = headers.read(request.headers)
             stamp.request_id = inbound.request_id or stamp.request_id
-            if has_bad_version(request):
+            if not request.is_spoken:
                 raise Rejected(505, "HTTP/1.1 is spoken here.", closes=True)  # noqa: TRY301
-            headers.check_framing(inbound, request.method, has_body=request.can_read_body)
-            route = resolve(request.method, request.raw_path)
+            headers.check_framing(inbound, request.method, has_body=request.has_body)
+            route = resolve(request.method, request.target)
             stamp.dialect = dialect_of(route, speaks_anthropic=inbound.speaks_anthropic)
             response = await self._dispatch(request, route, inbound, stamp)
         except Rejected as rejected:
             must_close = rejected.closes
             if route is None:
-                stamp.dialect = dialect_at(request.raw_path)
+                stamp.dialect = dialect_at(request.target)
             stamp.seen(self._policy.floor)
             response = answers.rejected(stamp, rejected)
         except PolicyUnavailable:
@@ -94,14 +93,13 @@ class Gateway:
             stamp.seen(self._policy.floor)
             response = answers.unavailable(stamp)
         telemetry.answered(route, response.status)
-        if must_close or (not response.prepared and not request.content.is_eof()):
-            # What is left of the body is not read, so nothing can follow it.
-            response.force_close()
+        if must_close:
+            response.closes = True
         return response
 
     async def _dispatch(
-        self, request: web.BaseRequest, route: Route, inbound: Inbound, stamp: Stamp
-    ) -> web.StreamResponse:
+        self, request: Incoming, route: Route, inbound: Inbound, stamp: Stamp
+    ) -> Whole | Streamed:
         if route.kind in PUBLIC:
             return await self._about.answer(route.kind, stamp, is_stopping=self.is_stopping)
         self.load.enter()
@@ -111,8 +109,8 @@ class Gateway:
             self.load.leave()
 
     async def _serve(
-        self, request: web.BaseRequest, route: Route, inbound: Inbound, stamp: Stamp
-    ) -> web.StreamResponse:
+        self, request: Incoming, route: Route, inbound: Inbound, stamp: Stamp
+    ) -> Whole | Streamed:
         if route.kind is Kind.INFERENCE:
             caller = self._caller(inbound)
             self.load.enter_key(caller.key)
@@ -128,12 +126,12 @@ class Gateway:
 
     async def _infer(
         self,
-        request: web.BaseRequest,
+        request: Incoming,
         route: Route,
         inbound: Inbound,
         caller: Caller,
         stamp: Stamp,
-    ) -> web.StreamResponse:
+    ) -> Whole | Streamed:
         """One model request: who, what, may they, and only then on to an upstream."""
         body = await self._read_body(request, route, inbound, caller, stamp)
         if isinstance(body, Whole):
@@ -173,7 +171,7 @@ class Gateway:
 
     async def _read_body(
         self,
-        request: web.BaseRequest,
+        request: Incoming,
         route: Route,
         inbound: Inbound,
         caller: Caller,
@@ -203,18 +201,10 @@ class Gateway:
             raise
         return body
 
-    async def _read_bytes(self, request: web.BaseRequest, inbound: Inbound, limit: int) -> bytes:
-        if (
-            "expect" in inbound.fields
-            and request.version >= HttpVersion11
-            and request.transport is not None
-            and not request.content.is_eof()
-        ):
-            # aiohttp's low-level server leaves this to its user.
-            request.transport.write(_CONTINUE)
-        return await read_body(
-            request.content, limit=limit, timeout_s=self._settings.body_timeout_s
-        )
+    async def _read_bytes(self, request: Incoming, inbound: Inbound, limit: int) -> bytes:
+        if "expect" in inbound.fields and not request.is_old and not request.is_complete:
+            request.client.write(_CONTINUE)
+        return await read_body(request, limit=limit, timeout_s=self._settings.body_timeout_s)
 
     async def _refuse_account(self, caller: Caller, route: Route, stamp: Stamp) -> Whole | None:
         """The refusal of a caller who may not use this route with any model, else None."""
@@ -288,7 +278,7 @@ class Gateway:
         return answers.json_answer(stamp, answers.model_entry(stamp.dialect, name))
 
     async def _manage(
-        self, request: web.BaseRequest, route: Route, inbound: Inbound, stamp: Stamp
+        self, request: Incoming, route: Route, inbound: Inbound, stamp: Stamp
     ) -> Whole:
         # Refused here when it cannot be a key, so that keys is not asked for nothing.
         self._admission.identify(headers.caller_key(inbound))

@@ -50,6 +50,11 @@ _ONCE = (
     MIN_REVISION,
 )
 
+_SAYS_WHAT_FOLLOWS = frozenset(
+    {"content-encoding", "content-length", "content-type", "expect", "transfer-encoding"}
+)
+"""Headers of which two readers could believe different ones."""
+
 _FORWARD = {name.encode(): name for name in _TO_UPSTREAM}
 _KEYS = {name.encode(): name for name in _CREDENTIALS}
 _READ = {name.encode(): name for name in _ONCE}
@@ -145,6 +150,9 @@ def check_framing(inbound: Inbound, method: str, *, has_body: bool) -> None:
     host = fields.get("host")
     if host is None or "host" in inbound.repeated or not _HOST.fullmatch(host):
         raise Rejected(400, "The Host header must be one plain host name.", closes=True)
+    twice = inbound.repeated & _SAYS_WHAT_FOLLOWS
+    if twice:
+        raise Rejected(400, f"The request has more than one {min(twice)} header.", closes=True)
     if "upgrade" in fields:
         raise Rejected(400, "Connections are not upgraded here.", closes=True)
     coding = fields.get("transfer-encoding")

@@ -5,23 +5,21 @@ never finished cleanly.
 """
 
 import asyncio
-import socket
-import struct
 import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import structlog
-from aiohttp import HttpVersion11, web
 
 from services.gateway.answer import Answer, Broken
 from services.gateway.answers import Stamp
 from services.gateway.headers import for_client
 from services.gateway.refusals import SHAPES, error_body
 from services.gateway.relay import broken, timed_out
+from services.gateway.request_reader import Incoming
 from services.gateway.revocations import Stream
-from services.gateway.whole import Whole
+from services.gateway.whole import Headers, Whole, head
 
 log = structlog.get_logger()
 
@@ -35,8 +33,6 @@ _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 _LAST_WORDS_S = 1.0
 """How long a client may take to read why its stream was ended."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 Watch = Callable[[Callable[[], object]], AbstractContextManager[Stream]]
 """Has a stream ended, by the function given, when its caller may not have it any more."""
@@ -56,16 +52,42 @@ _BROKE = _Cause(502, "upstream_error", "The upstream provider broke off its answ
 _EVENT_ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
 
 
-class BreakableResponse(web.StreamResponse):
-    """A streamed response that can be ended without its end."""
+class Streamed:
+    """An answer that is sent as it arrives, and can be ended without its end."""
 
-    _is_broken = False
-    _tail = b""
+    __slots__ = ("_framed", "_request", "_tail", "closes", "content_length", "status")
+
+    def __init__(
+        self, request: Incoming, status: int, headers: Headers, length: int | None
+    ) -> None:
+        """Send the head; `length` is the body's bytes, None when nobody said."""
+        self._request = request
+        self._tail = b""
+        self.status = status
+        self.content_length = length
+        # HTTP/1.0 knows no chunks: there the end of the connection ends the body.
+        self._framed = length is None and not request.is_old
+        cannot_end = length is None and request.is_old
+        self.closes = cannot_end or not request.client.stays(request)
+        framing = ("transfer-encoding", "chunked") if self._framed else None
+        if length is not None:
+            framing = ("content-length", str(length))
+        if framing is not None:
+            headers = [*headers, framing]
+        request.has_begun = True
+        request.client.write(head(status, headers, stays=not self.closes, is_old=request.is_old))
 
     async def pass_on(self, chunk: bytes) -> None:
         """Send a piece; returns when the client has taken enough of what it was sent."""
-        await self.write(chunk)
+        client = self._request.client
+        client.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._framed else chunk)
         self._tail = chunk[-4:] if len(chunk) >= 4 else (self._tail + chunk)[-4:]  # noqa: PLR2004
+        await client.drain()
+
+    def end(self) -> None:
+        """End the body as it should end."""
+        if self._framed:
+            self._request.client.write(b"0\r\n\r\n")
 
     @property
     def takes_an_event(self) -> bool:
@@ -77,24 +99,12 @@ class BreakableResponse(web.StreamResponse):
 
     def break_off(self) -> None:
         """Let the connection be closed with no final chunk, so that no client sees an end."""
-        self._is_broken = True
-
-    def abort(self, request: web.BaseRequest) -> None:
-        """Drop the connection to a client that does not read."""
-        self._is_broken = True
-        if request.transport is not None:
-            request.transport.abort()
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """End the body; ConnectionResetError when it was broken off, which closes without it."""
-        if self._is_broken:
-            raise ConnectionResetError
-        await super().write_eof(data)
+        self.closes = True
 
 
 async def pass_on(
-    request: web.BaseRequest, upstream: Answer, stamp: Stamp, watch: Watch
-) -> web.StreamResponse:
+    request: Incoming, upstream: Answer, stamp: Stamp, watch: Watch
+) -> Whole | Streamed:
     """Send the upstream's answer to the client as it arrives, and close the upstream in any case.
 
     A stream is given to `watch`. Raises Rejected only while nothing has been sent.
@@ -106,16 +116,16 @@ async def pass_on(
             return await _error(upstream, headers, stamp)
         if upstream.has_arrived or (length is not None and length <= _AT_ONCE):
             return Whole(upstream.status, headers, await _read_whole(upstream))
-        response = BreakableResponse(status=upstream.status, headers=headers)
-        response.content_length = length
-        await response.prepare(request)
+        response = Streamed(request, upstream.status, headers, length)
         cause = await _stream_while_allowed(upstream, response, stamp, watch)
         if cause is not None:
             try:
                 async with asyncio.timeout(_LAST_WORDS_S):
                     await _break_off(request, upstream, response, stamp, cause)
             except TimeoutError:
-                response.abort(request)
+                request.client.abort()
+        else:
+            response.end()
         return response
     finally:
         # After a whole body this is the pool's again; else it is closed, and the upstream stops.
@@ -170,7 +180,7 @@ async def _read_whole(upstream: Answer, at_most: int | None = None) -> bytes:
 
 
 async def _stream_while_allowed(
-    upstream: Answer, response: BreakableResponse, stamp: Stamp, watch: Watch
+    upstream: Answer, response: Streamed, stamp: Stamp, watch: Watch
 ) -> _Cause | None:
     """Pass the body on; the value is why it was not ended, None when it was."""
     task = asyncio.current_task()
@@ -189,7 +199,7 @@ async def _stream_while_allowed(
     return _Cause(shape.status, shape.kind, "Access was revoked, so this answer has ended.")
 
 
-async def _stream(upstream: Answer, response: BreakableResponse, stamp: Stamp) -> bool:
+async def _stream(upstream: Answer, response: Streamed, stamp: Stamp) -> bool:
     """Pass the body on; False when the upstream did not end it."""
     while True:
         try:
@@ -204,9 +214,9 @@ async def _stream(upstream: Answer, response: BreakableResponse, stamp: Stamp) -
 
 
 async def _break_off(
-    request: web.BaseRequest,
+    request: Incoming,
     upstream: Answer,
-    response: BreakableResponse,
+    response: Streamed,
     stamp: Stamp,
     cause: _Cause,
 ) -> None:
@@ -224,9 +234,7 @@ async def _break_off(
             request_id=stamp.request_id,
         )
         event = b"event: error\n" if stamp.dialect == "anthropic" else b""
-        await response.write(event + b"data: " + error + b"\n\n")
-    elif request.version < HttpVersion11 and response.content_length is None and request.transport:
+        await response.pass_on(event + b"data: " + error + b"\n\n")
+    elif request.is_old and response.content_length is None:
         # Here the end of the connection is the end of the body: only a reset tells them apart.
-        sock = request.transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        request.client.reset()

@@ -1,88 +1,53 @@
-"""An answer whose body is all here, sent in one write.
-
-aiohttp's Response builds a case-insensitive multidict, a stream writer and several small writes
-for it: a fifth of a short request's processor time, for nothing a finished body needs.
-"""
+"""An answer whose body is all here, sent in one write."""
 
 from http import HTTPStatus
 
-from aiohttp import HttpVersion10, web
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _NO_BODY = frozenset({204, 304})
 
+Headers = list[tuple[str, str]]
 
-class Whole(web.StreamResponse):
-    """A response that is a status, headers and a body.
+
+class Whole:
+    """A status, headers and a body. `closes`: the connection is to end after it.
 
     Header values hold no CR or LF: ours are made here, an upstream's have passed llhttp, a
     caller's request id its pattern.
     """
 
-    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes = b"") -> None:
+    __slots__ = ("body", "closes", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Take what is to be sent; Content-Length, Connection and Date are added."""
-        # Not super().__init__(): its multidict is what this class does without.
-        self._status = status
-        self._whole_headers = headers
-        self._whole_body = body
-        self._closes = False
-        self._stays = False
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.closes = False
 
     def __repr__(self) -> str:
         """Show the status alone."""
-        return f"Whole({self._status})"
+        return f"Whole({self.status})"
 
-    def __bool__(self) -> bool:
-        """Be true: a StreamResponse is a mapping, and this one's is empty."""
-        return True
+    def wire(self, *, is_old: bool, is_head: bool) -> bytes:
+        """The bytes to send; `is_old` answers HTTP/1.0."""
+        stays = not self.closes
+        if self.status in _NO_BODY:
+            return head(self.status, self.headers, stays=stays, is_old=is_old)
+        length = ("content-length", str(len(self.body)))
+        begin = head(self.status, [*self.headers, length], stays=stays, is_old=is_old)
+        return begin if is_head else begin + self.body
 
-    @property
-    def status(self) -> int:
-        """HTTP's status."""
-        return self._status
 
-    @property
-    def prepared(self) -> bool:
-        """Whether anything has been sent: not before all of it is."""
-        return False
+def head(status: int, headers: Headers, *, stays: bool, is_old: bool) -> bytes:
+    """A status line and headers, with Date, and Connection where it has to be said."""
+    lines = [f"{name}: {value}\r\n" for name, value in headers]
+    connection = ("connection: keep-alive\r\n" if is_old else "") if stays else _CLOSE
+    return (
+        f"HTTP/1.{0 if is_old else 1} {status} {_REASONS.get(status, '')}\r\n"
+        f"{''.join(lines)}date: {rfc822_formatted_time()}\r\n{connection}\r\n"
+    ).encode("latin-1")
 
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the connection stays, once this was sent."""
-        return self._stays
 
-    def force_close(self) -> None:
-        """Have the connection end after this answer."""
-        self._closes = True
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send everything; waits when the client does not take what it was sent before."""
-        self._stays = request.keep_alive and not self._closes
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError
-        transport.write(self._wire(request))
-        if request.protocol.writing_paused:
-            await request.protocol._drain_helper()  # noqa: SLF001 - StreamWriter.drain is this call
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Do nothing: `prepare` sent the end too."""
-
-    def _wire(self, request: web.BaseRequest) -> bytes:
-        is_old = request.version == HttpVersion10
-        reason = _REASONS.get(self._status, "")
-        lines = [f"HTTP/1.{0 if is_old else 1} {self._status} {reason}"]
-        lines += [f"{name}: {value}" for name, value in self._whole_headers]
-        lines.append(f"date: {rfc822_formatted_time()}")
-        if self._status not in _NO_BODY:
-            lines.append(f"content-length: {len(self._whole_body)}")
-        if not self._stays:
-            lines.append("connection: close")
-        elif is_old:
-            lines.append("connection: keep-alive")
-        head = "\r\n".join(lines) + "\r\n\r\n"
-        body = b"" if request.method == "HEAD" or self._status in _NO_BODY else self._whole_body
-        return head.encode("latin-1") + body
+_CLOSE = "connection: close\r\n"

@@ -139,6 +139,7 @@ def settings(**changes):
 async def running(
     *,
     header_limit_s=0.5,
+    idle_s=75.0,
     policy=None,
     extra=lambda *_ports: (),
     patience=None,
@@ -189,6 +190,7 @@ async def running(
         server = StrictServer(
             gateway.handle,
             header_limit_s=header_limit_s,
+            idle_s=idle_s,
             stall_s=chosen.client_stall_timeout_s,
             most_per_address=chosen.max_connections_per_address,
             note=world.shed.append,

@@ -85,9 +85,8 @@ async def test_row_49_bodies_that_come_slowly_end_at_their_limit():
         assert len(world.openai.requests) == 1
 
 
-async def test_row_49_idle_connections_end_at_their_limit(monkeypatch):
-    monkeypatch.setattr("shared.http.KEEPALIVE_S", 0.5)
-    async with running() as world:
+async def test_row_49_idle_connections_end_at_their_limit():
+    async with running(idle_s=0.5) as world:
         silent = await opened(world.port, MANY)
         used = await opened(world.port, MANY)
         for reader, writer in used:

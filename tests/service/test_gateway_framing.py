@@ -54,6 +54,9 @@ async def test_the_well_formed_request_these_tests_bend_is_served(world):
         with_headers("Content-Length: 99999999999999999999999"),
         with_headers("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
         with_headers("Transfer-Encoding: xchunked"),
+        with_headers(
+            "Transfer-Encoding: chunked", body=b"11\r\n" + BODY + b"\r\n0\r\n\r\n"
+        ).replace(b"HTTP/1.1", b"HTTP/1.0"),
         with_headers("Transfer-Encoding: chunked, identity"),
         with_headers("Transfer-Encoding: gzip, chunked", body=b"11\r\n" + BODY + b"\r\n0\r\n\r\n"),
         with_headers("Transfer-Encoding: chunked", body=b"0x11\r\n" + BODY + b"\r\n0\r\n\r\n"),

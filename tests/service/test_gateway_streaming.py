@@ -5,6 +5,7 @@ import resource
 
 import pytest
 
+from tests.parts import until
 from tests.service.gateway_world import raw_request, running, world
 from tests.service.recording import SSE_HEAD, chunk, hang_up, say, statuses
 
@@ -225,6 +226,35 @@ async def test_a_stop_refuses_new_work_and_lets_streams_end():
             await leaving
         for _, writer in (*streams, (idle_reader, idle_writer)):
             await hang_up(writer)
+
+
+async def test_a_stop_keeps_the_connection_that_a_stream_has_promised():
+    async with running() as world:
+        finish = asyncio.Event()
+
+        async def slow(_recorded, writer):
+            writer.write(SSE_HEAD + chunk(b"data: 1\n\n"))
+            await finish.wait()
+            writer.write(END)
+
+        world.openai.script = slow
+        request = raw_request().replace(b"Connection: close\r\n", b"")
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        writer.write(request)
+        head = await reader.readuntil(b"data: 1\n\n")
+        assert b"connection: close" not in head
+        leaving = asyncio.create_task(world.leaving.aclose())
+        async with asyncio.timeout(5):
+            await until(lambda: world.gateway_server.is_draining, "the stop to begin", 5)
+            finish.set()
+            await reader.readuntil(END)
+            writer.write(request)
+            rest = await reader.read()
+            assert rest.startswith(b"HTTP/1.1 200")
+            assert b"connection: close" in rest
+            assert rest.endswith(b"data: 1\n\n")
+            await leaving
+        await hang_up(writer)
 
 
 async def test_a_stop_cuts_streams_off_at_its_limit():
