@@ -45,6 +45,10 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: str | None = None
     mongo_url: str | None = None
 
+    def __repr__(self) -> str:
+        """Show none of the addresses: one may hold a password."""
+        return f"Shape(data_dir={str(self.data_dir)!r}, port={self.port})"
+
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True):
     """The commands, in order of starting, and how to tell that they are up.

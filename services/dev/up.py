@@ -48,6 +48,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     mongo_url: str | None = None
     master_key_file: Path | None = None
 
+    def __repr__(self) -> str:
+        """Show none of the addresses: one may hold a password."""
+        return f"Options(config={self.config!r}, data_dir={self.data_dir!r}, port={self.port})"
+
 
 class _Output:
     """Remarks and the children's lines on stderr, the ready line on stdout.

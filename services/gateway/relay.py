@@ -90,6 +90,10 @@ class _Line(NamedTuple):
     secrets: tuple[str, ...]
     deployment: str | None
 
+    def __repr__(self) -> str:
+        """Show whose it is: the rest holds the address and the credential."""
+        return f"_Line({self.upstream!r})"
+
 
 class Relay:
     """The way to every upstream, over pooled connections that know no caller."""

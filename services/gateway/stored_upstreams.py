@@ -32,6 +32,10 @@ class _Stored(msgspec.Struct, frozen=True):
     model_name: str
     litellm_params: dict[str, object]
 
+    def __repr__(self) -> str:
+        """Show which model it is, and no parameter."""
+        return f"_Stored(id={self.id!r}, version={self.version})"
+
 
 class _OneModel(msgspec.Struct, frozen=True):
     """A configuration of one model."""

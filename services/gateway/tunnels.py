@@ -18,6 +18,10 @@ class Proxy(NamedTuple):
     port: int
     credential: bytes | None
 
+    def __repr__(self) -> str:
+        """Show where it is, and no credential."""
+        return f"Proxy(host={self.host!r}, port={self.port})"
+
 
 class Proxies:
     """Which proxy, if any, leads to a host."""

@@ -78,6 +78,10 @@ class LiteLLMModel(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str
     updated_by: str
 
+    def __repr__(self) -> str:
+        """Show which model it is, and no parameter."""
+        return f"LiteLLMModel(id={self.id!r}, name={self.name!r})"
+
 
 Row = KeyRecord | TeamRecord | UserRecord | GroupRecord | LiteLLMModel
 

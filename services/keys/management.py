@@ -64,6 +64,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     once: Once | None = None
 
+    def __repr__(self) -> str:
+        """Show why alone: the answer may hold a new key."""
+        return f"Plan({self.reason!r}, {len(self.writes)} writes)"
+
 
 MAX_ENTRIES = 2000
 """Entries in one `models` list: the cost of validating and of deciding grows with them."""

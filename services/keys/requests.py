@@ -32,6 +32,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     shown_as: ClassVar[frozenset[str]] = frozenset()
 
+    def __repr__(self) -> str:
+        """Show what was asked for and nothing of it: a key or a credential may be among it."""
+        return f"{type(self).__name__}(***)"
+
 
 class KeyFields(Request, frozen=True, kw_only=True):
     """Every field of a key a caller may set, but for the ones that name the key."""

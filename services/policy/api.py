@@ -22,6 +22,10 @@ class DecideRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     route: str = "/v1/chat/completions"
     min_revision: int = 0
 
+    def __repr__(self) -> str:
+        """Show what is asked about, and nothing of the key."""
+        return f"DecideRequest(model={self.model!r}, route={self.route!r})"
+
 
 _decode = msgspec.json.Decoder(DecideRequest).decode
 
