@@ -26,18 +26,19 @@ from shared.credentials import Secret
 
 SLEEPER = "import signal; print('up', flush=True); signal.pause()"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEPER
+# os.write in handlers: a print that interrupts a print is an error of its own (reentrant call).
 POLITE = """
-import signal, sys
+import os, signal, sys
 def leave(*_):
-    print('leaving', flush=True)
+    os.write(1, b'leaving\\n')
     sys.exit(0)
 signal.signal(signal.SIGTERM, leave)
 print('up', flush=True)
 signal.pause()
 """
 RELOADER = """
-import signal
-signal.signal(signal.SIGHUP, lambda *_: print('reloaded', flush=True))
+import os, signal
+signal.signal(signal.SIGHUP, lambda *_: os.write(1, b'reloaded\\n'))
 print('up', flush=True)
 while True:
     signal.pause()
