@@ -4,7 +4,7 @@ import msgspec
 from msgspec import UNSET
 
 from services.keys.callers import Caller, is_member, leads, role_in
-from services.keys.errors import Forbidden, NotPermitted
+from services.keys.errors import Forbidden, InvalidRequest, NotPermitted
 from services.keys.giving import NO_LIST, effective, excess, names_something
 from services.keys.records import KeyRecord, TeamRecord
 from services.keys.requests import KeyFields
@@ -28,7 +28,41 @@ BUDGET_FIELDS = (
 DEFAULT_PERMISSIONS = ("/key/info", "/key/health")
 """What every member of a team may do."""
 
+AVAILABLE_PERMISSIONS = (
+    *DEFAULT_PERMISSIONS,
+    "/key/generate",
+    "/key/service-account/generate",
+    "/key/update",
+    "/key/delete",
+    "/key/regenerate",
+    "/key/{key_id}/regenerate",
+    "/key/list",
+    "/key/aliases",
+    "/key/block",
+    "/key/unblock",
+    "/key/bulk_update",
+    "/team/key/bulk_update",
+    "/key/{key_id}/reset_spend",
+    "/key/access_group_assignment",
+    "/auto_router/manage",
+    "/team/daily/activity",
+    "/team/daily/activity/aggregated",
+    "/spend/logs",
+    "/spend/logs/v2",
+)
+"""What a team's members may be permitted: LiteLLM's words."""
+
 _ASSIGN_GROUPS = "/key/access_group_assignment"
+
+
+def check_permissions(given: list[str]) -> list[str]:
+    """`team_member_permissions` as they are stored, each once. Raises InvalidRequest."""
+    for position, permission in enumerate(given):
+        if permission not in AVAILABLE_PERMISSIONS:
+            where = f"team_member_permissions[{position}]"
+            msg = f"{where} is not one of {list(AVAILABLE_PERMISSIONS)}"
+            raise InvalidRequest(msg, where)
+    return list(dict.fromkeys(given))
 
 
 def permissions_of(state: State, team_id: str) -> frozenset[str]:

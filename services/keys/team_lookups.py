@@ -8,12 +8,12 @@ from services.keys.answers import key_row, membership_rows, team_row
 from services.keys.callers import role_in
 from services.keys.errors import Forbidden
 from services.keys.management import Answer, Context, find_team
-from services.keys.permits import DEFAULT_PERMISSIONS
+from services.keys.permits import AVAILABLE_PERMISSIONS, DEFAULT_PERMISSIONS
 from services.keys.records import TeamRecord
 from services.keys.requests import Nothing
 from services.keys.roles import Scope
 from services.keys.state import State
-from services.keys.team_members import AVAILABLE_PERMISSIONS, check_leads
+from services.keys.team_members import check_leads
 from services.keys.team_requests import (
     TeamInfoQuery,
     TeamListQuery,

@@ -23,6 +23,7 @@ from services.keys.management import (
     unknown_entries,
     user_named,
 )
+from services.keys.permits import check_permissions
 from services.keys.records import TeamDetails, TeamRecord
 from services.keys.state import State
 from services.keys.team_requests import (
@@ -190,6 +191,8 @@ def _patched(
     details = stored_changes(sent, TeamDetails)
     if isinstance(request.members_with_roles, list):
         details["members_with_roles"] = _members(state, request.members_with_roles)
+    if isinstance(request.team_member_permissions, list):
+        details["team_member_permissions"] = check_permissions(request.team_member_permissions)
     record = TeamRecord(
         grant=msgspec.structs.replace(old.grant, **grant),
         details=msgspec.structs.replace(_touched(old.details, ctx), **details),

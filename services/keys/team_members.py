@@ -21,7 +21,7 @@ from services.keys.management import (
     unknown_entries,
     user_named,
 )
-from services.keys.permits import DEFAULT_PERMISSIONS
+from services.keys.permits import check_permissions
 from services.keys.records import Membership, TeamRecord
 from services.keys.roles import Scope
 from services.keys.state import State, Write
@@ -33,30 +33,6 @@ from services.keys.team_requests import (
     MemberUpdate,
     TeamPermissions,
 )
-
-AVAILABLE_PERMISSIONS = (
-    *DEFAULT_PERMISSIONS,
-    "/key/generate",
-    "/key/service-account/generate",
-    "/key/update",
-    "/key/delete",
-    "/key/regenerate",
-    "/key/{key_id}/regenerate",
-    "/key/list",
-    "/key/aliases",
-    "/key/block",
-    "/key/unblock",
-    "/key/bulk_update",
-    "/team/key/bulk_update",
-    "/key/{key_id}/reset_spend",
-    "/key/access_group_assignment",
-    "/auto_router/manage",
-    "/team/daily/activity",
-    "/team/daily/activity/aggregated",
-    "/spend/logs",
-    "/spend/logs/v2",
-)
-"""What a team's members may be permitted: LiteLLM's words."""
 
 _STORED = ("max_budget_in_team", "budget_duration", "tpm_limit", "rpm_limit")
 _MAX_MEMBERS = 10_000
@@ -175,12 +151,7 @@ def update_permissions(state: State, request: TeamPermissions, ctx: Context) -> 
     """Say what members may do with the team's keys. Raises NotFound, Forbidden, InvalidRequest."""
     team = find_team(state, request.team_id)
     check_leads(ctx, team)
-    for position, permission in enumerate(request.team_member_permissions):
-        if permission not in AVAILABLE_PERMISSIONS:
-            where = f"team_member_permissions[{position}]"
-            msg = f"{where} is not one of {list(AVAILABLE_PERMISSIONS)}"
-            raise InvalidRequest(msg, where)
-    permissions = list(dict.fromkeys(request.team_member_permissions))
+    permissions = check_permissions(request.team_member_permissions)
     details = msgspec.structs.replace(team.details, team_member_permissions=permissions)
     team = _touched(TeamRecord(grant=team.grant, details=details), ctx)
     return Plan(writes=(team,), answer=team_row(team), reason="team/permissions_update")

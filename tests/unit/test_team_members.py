@@ -126,9 +126,14 @@ def test_permissions_are_litellms_words(world):
     sent = ["/key/generate", "/key/update"]
     world.do("team/permissions_update", team_id="t", team_member_permissions=sent)
     assert world.see("/team/permissions_list", team_id="t")["team_member_permissions"] == sent
-    with pytest.raises(InvalidRequest) as caught:
-        world.plan("team/permissions_update", team_id="t", team_member_permissions=["/key/fly"])
-    assert caught.value.param == "team_member_permissions[0]"
+    for call, team in (
+        ("team/permissions_update", {"team_id": "t"}),
+        ("team/update", {"team_id": "t"}),
+        ("team/new", {}),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            world.plan(call, **team, team_member_permissions=["/key/info", "/key/fly"])
+        assert caught.value.param == "team_member_permissions[1]"
 
 
 def test_teams_are_listed_in_pages(world):
