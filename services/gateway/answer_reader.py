@@ -58,8 +58,8 @@ class AnswerReader:
         self.keeps_alive = False
         self.problem = ""
 
-    def feed(self, data: bytes) -> None:
-        """Read on; nothing is read after a problem."""
+    def feed(self, data: bytes | memoryview) -> None:
+        """Read on, keeping copies alone; nothing is read after a problem."""
         if self.problem:
             return
         if self.is_complete:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from services.gateway.answer import Answer, Broken
 from services.gateway.tunnels import NO_PROXIES, Proxies, open_tunnel
-from services.gateway.wire import Connection
+from services.gateway.wire import READ_AT_ONCE, Connection
 from shared.addresses import PUBLIC, Reach
 
 _SWEEP_S = 1.0
@@ -133,6 +133,7 @@ class Pools:
         self._reach = reach
         self._resolve = resolve or _addresses_of
         self._pools: dict[str, _Pool] = {}
+        self._buffer = memoryview(bytearray(READ_AT_ONCE))
         self._loop = asyncio.get_running_loop()
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
 
@@ -219,7 +220,7 @@ class Pools:
     async def _open(
         self, target: Target, on_idle: Callable[[Connection, bool], None]
     ) -> Connection:
-        connection = Connection(self._loop, on_idle)
+        connection = Connection(self._loop, self._buffer, on_idle)
         if target.is_checked and self._reach.refuses(target.host):
             raise AddressRefused
         proxy = self._proxies.of(target.secure, target.host)

@@ -88,7 +88,7 @@ async def open_tunnel(
     host: str,
     port: int,
     tls: ssl.SSLContext,
-    protocol: asyncio.Protocol,
+    protocol: asyncio.BufferedProtocol,
 ) -> None:
     """Connect `protocol` through `proxy` to host:port over TLS. OSError when it cannot be."""
     answered: asyncio.Future[bool] = loop.create_future()

@@ -11,14 +11,18 @@ from typing import cast
 from services.gateway.answer import Answer, Broken
 from services.gateway.answer_reader import AnswerReader
 
-_HIGH = 64 * 1024
+READ_AT_ONCE = 32 * 1024
+"""Bytes taken from a socket in one go: what a stream may be ahead of what is known of it."""
+
+_HIGH = 32 * 1024
 """Bytes of body waiting for a slow client above which the upstream is not read any further."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One connection, for one exchange at a time. Made by `pool`."""
 
     __slots__ = (
+        "_buffer",
         "_deadline",
         "_drained",
         "_failure",
@@ -38,10 +42,18 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_idle: Callable[["Connection", bool], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        buffer: memoryview,
+        on_idle: Callable[["Connection", bool], None],
     ) -> None:
-        """`on_idle` gets the connection back, and whether it may be used again."""
+        """`on_idle` gets the connection back, and whether it may be used again.
+
+        All connections of a loop may read into one `buffer`: between its being filled and
+        `buffer_updated`, which copies what is kept, the loop runs nothing else.
+        """
         self._loop = loop
+        self._buffer = buffer
         self._on_idle = on_idle
         self._transport: asyncio.Transport | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -81,7 +93,12 @@ class Connection(asyncio.Protocol):
         # Not isinstance: uvloop's transports are none of asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to."""
+        del sizehint
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Read on; bytes nobody asked for end the connection."""
         if self._failure is not None:
             return
@@ -89,7 +106,7 @@ class Connection(asyncio.Protocol):
             self._fail("bytes outside an answer")
             return
         reader = self._reader
-        reader.feed(data)
+        reader.feed(self._buffer[:nbytes])
         if reader.problem:
             self._fail(reader.problem)
             return
