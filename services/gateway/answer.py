@@ -3,8 +3,20 @@
 from typing import Protocol
 
 
-class Exchange(Protocol):
-    """A request's way out and back, of which an answer is read."""
+class Sink(Protocol):
+    """Where a body goes as it arrives."""
+
+    def write(self, data: bytes) -> bool:
+        """Take a piece, and do not raise; False to get no other one until `drain` returns."""
+        ...
+
+    async def drain(self) -> None:
+        """Return when more can be taken."""
+        ...
+
+
+class Source(Protocol):
+    """Where an answer comes from."""
 
     @property
     def has_arrived(self) -> bool:
@@ -13,6 +25,10 @@ class Exchange(Protocol):
 
     async def chunk(self) -> bytes:
         """The next bytes of the body. See Answer.chunk."""
+        ...
+
+    async def pass_to(self, sink: Sink) -> None:
+        """Give `sink` the rest of the body. See Answer.pass_to."""
         ...
 
     def finish(self) -> None:
@@ -35,17 +51,17 @@ class Broken(Exception):
 class Answer:
     """An upstream's answer from its head on. Read `chunk` to its end, or `close`."""
 
-    __slots__ = ("_exchange", "content_length", "deployment", "headers", "secrets", "status")
+    __slots__ = ("_source", "content_length", "deployment", "headers", "secrets", "status")
 
     def __init__(
         self,
-        exchange: Exchange,
+        source: Source,
         status: int,
         headers: list[tuple[str, str]],
         content_length: int | None,
     ) -> None:
-        """Belong to `exchange`; `content_length` is bytes, None when it was not said."""
-        self._exchange = exchange
+        """Belong to `source`; `content_length` is bytes, None when it was not said."""
+        self._source = source
         self.status = status
         self.headers = headers
         self.content_length = content_length
@@ -57,7 +73,7 @@ class Answer:
     @property
     def has_arrived(self) -> bool:
         """Whether the whole body is here."""
-        return self._exchange.has_arrived
+        return self._source.has_arrived
 
     def header(self, name: str) -> str:
         """The first value of a header, by its lower-case name; "" when there is none."""
@@ -68,12 +84,19 @@ class Answer:
 
         TimeoutError when nothing comes for the idle time, or the whole takes too long.
         """
-        return await self._exchange.chunk()
+        return await self._source.chunk()
+
+    async def pass_to(self, sink: Sink) -> None:
+        """Give `sink` the rest of the body, each piece as it arrives. Raises as `chunk` does.
+
+        A piece costs no task its turn; the upstream waits for a sink that is full.
+        """
+        await self._source.pass_to(sink)
 
     async def whole(self, at_most: int | None = None) -> bytes:
         """The rest of the body. Raises Broken, also over `at_most` bytes, and TimeoutError."""
         parts, size = [], 0
-        while part := await self._exchange.chunk():
+        while part := await self._source.chunk():
             parts.append(part)
             size += len(part)
             if at_most is not None and size > at_most:
@@ -83,4 +106,4 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back if the answer is complete, else end it at once."""
-        self._exchange.finish()
+        self._source.finish()

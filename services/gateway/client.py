@@ -153,10 +153,11 @@ class ClientConnection(asyncio.Protocol):
 
     # The answer's side.
 
-    def write(self, data: bytes) -> None:
-        """Send bytes; nothing happens when the client is gone."""
+    def write(self, data: bytes) -> bool:
+        """Send bytes; False when more should wait for `drain`. Nothing when the client is gone."""
         if self._transport is not None:
             self._transport.write(data)
+        return self._drained is None
 
     async def drain(self) -> None:
         """Return when the client has taken enough of what it was sent."""

@@ -25,8 +25,8 @@ _SPOKEN = ("1.1", "1.0")
 class Client(Protocol):
     """The connection a request came on, as whoever answers it uses it."""
 
-    def write(self, data: bytes) -> None:
-        """Send bytes; nothing happens when the client is gone."""
+    def write(self, data: bytes) -> bool:
+        """Send bytes; False when more should wait for `drain`. Nothing when the client is gone."""
         ...
 
     async def drain(self) -> None:

@@ -55,13 +55,14 @@ _EVENT_ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
 class Streamed:
     """An answer that is sent as it arrives, and can be ended without its end."""
 
-    __slots__ = ("_framed", "_request", "_tail", "closes", "content_length", "status")
+    __slots__ = ("_framed", "_request", "_tail", "_write", "closes", "content_length", "status")
 
     def __init__(
         self, request: Incoming, status: int, headers: Headers, length: int | None
     ) -> None:
         """Send the head; `length` is the body's bytes, None when nobody said."""
         self._request = request
+        self._write = request.client.write
         self._tail = b""
         self.status = status
         self.content_length = length
@@ -77,12 +78,14 @@ class Streamed:
         request.has_begun = True
         request.client.write(head(status, headers, stays=not self.closes, is_old=request.is_old))
 
-    async def pass_on(self, chunk: bytes) -> None:
-        """Send a piece; returns when the client has taken enough of what it was sent."""
-        client = self._request.client
-        client.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._framed else chunk)
-        self._tail = chunk[-4:] if len(chunk) >= 4 else (self._tail + chunk)[-4:]  # noqa: PLR2004
-        await client.drain()
+    def write(self, data: bytes) -> bool:
+        """Send a piece; whether the client has taken enough of what it was sent."""
+        self._tail = data[-4:] if len(data) >= 4 else (self._tail + data)[-4:]  # noqa: PLR2004
+        return self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._framed else data)
+
+    async def drain(self) -> None:
+        """Return when it has."""
+        await self._request.client.drain()
 
     def end(self) -> None:
         """End the body as it should end."""
@@ -201,16 +204,12 @@ async def _stream_while_allowed(
 
 async def _stream(upstream: Answer, response: Streamed, stamp: Stamp) -> bool:
     """Pass the body on; False when the upstream did not end it."""
-    while True:
-        try:
-            chunk = await upstream.chunk()
-        except (Broken, TimeoutError) as problem:
-            log.warning("upstream_died", request_id=stamp.request_id, problem=str(problem))
-            return False
-        if not chunk:
-            return True
-        # A client that is slow to take it slows its upstream.
-        await response.pass_on(chunk)
+    try:
+        await upstream.pass_to(response)
+    except (Broken, TimeoutError) as problem:
+        log.warning("upstream_died", request_id=stamp.request_id, problem=str(problem))
+        return False
+    return True
 
 
 async def _break_off(
@@ -234,7 +233,8 @@ async def _break_off(
             request_id=stamp.request_id,
         )
         event = b"event: error\n" if stamp.dialect == "anthropic" else b""
-        await response.pass_on(event + b"data: " + error + b"\n\n")
+        response.write(event + b"data: " + error + b"\n\n")
+        await response.drain()
     elif request.is_old and response.content_length is None:
         # Here the end of the connection is the end of the body: only a reset tells them apart.
         request.client.reset()
