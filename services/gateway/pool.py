@@ -134,7 +134,6 @@ class Pools:
         self._resolve = resolve or _addresses_of
         self._pools: dict[str, _Pool] = {}
         self._buffer = memoryview(bytearray(READ_AT_ONCE))
-        self._buffer = memoryview(bytearray(READ_AT_ONCE))
         self._loop = asyncio.get_running_loop()
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
 
