@@ -72,7 +72,6 @@ class Gateway:
         """Answer one request; whatever goes wrong on the way has an answer of its own."""
         stamp = Stamp(os.urandom(16).hex())
         route: Route | None = None
-        must_close = False
         try:
             inbound = headers.read(request.headers)
             stamp.request_id = inbound.request_id or stamp.request_id
@@ -83,18 +82,16 @@ class Gateway:
             stamp.dialect = dialect_of(route, speaks_anthropic=inbound.speaks_anthropic)
             response = await self._dispatch(request, route, inbound, stamp)
         except Rejected as rejected:
-            must_close = rejected.closes
             if route is None:
                 stamp.dialect = dialect_at(request.target)
             stamp.seen(self._policy.floor)
             response = answers.rejected(stamp, rejected)
+            response.closes = rejected.closes
         except PolicyUnavailable:
             self._warn_unavailable({"request_id": stamp.request_id})
             stamp.seen(self._policy.floor)
             response = answers.unavailable(stamp)
         telemetry.answered(route, response.status)
-        if must_close:
-            response.closes = True
         return response
 
     async def _dispatch(

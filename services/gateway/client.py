@@ -177,7 +177,6 @@ class ClientConnection(asyncio.Protocol):
         if reader.waiting:
             request = reader.waiting.popleft()
             request.client = self
-            request.keeps_alive &= not self._server.is_draining
             self.task = self._loop.create_task(self._answer(request))
             return
         self.task = None
@@ -209,8 +208,7 @@ class ClientConnection(asyncio.Protocol):
             self._end(lingers=not request.is_complete)
             self.task = None
             return
-        if self._drained is not None:
-            await self._drained
+        await self.drain()
         self.read_on()
         self._is_header = False
         self._begun_at = self._loop.time()

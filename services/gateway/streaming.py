@@ -68,23 +68,23 @@ class Streamed:
         self.content_length = length
         # HTTP/1.0 knows no chunks: there the end of the connection ends the body.
         self._framed = length is None and not request.is_old
-        cannot_end = length is None and request.is_old
-        self.closes = cannot_end or not request.client.stays(request)
-        framing = ("transfer-encoding", "chunked") if self._framed else None
+        self.closes = not request.client.stays(request)
         if length is not None:
-            framing = ("content-length", str(length))
-        if framing is not None:
-            headers = [*headers, framing]
+            headers = [*headers, ("content-length", str(length))]
+        elif self._framed:
+            headers = [*headers, ("transfer-encoding", "chunked")]
+        else:
+            self.closes = True
         request.has_begun = True
         request.client.write(head(status, headers, stays=not self.closes, is_old=request.is_old))
 
     def write(self, data: bytes) -> bool:
-        """Send a piece; whether the client has taken enough of what it was sent."""
+        """Send a piece; False to get no other one until `drain` returns. See answer.Sink."""
         self._tail = data[-4:] if len(data) >= 4 else (self._tail + data)[-4:]  # noqa: PLR2004
         return self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._framed else data)
 
     async def drain(self) -> None:
-        """Return when it has."""
+        """Return when the client has taken enough of what it was sent."""
         await self._request.client.drain()
 
     def end(self) -> None:

@@ -6,6 +6,7 @@ from aiohttp.helpers import rfc822_formatted_time
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _NO_BODY = frozenset({204, 304})
+_CLOSE = "connection: close\r\n"
 
 Headers = list[tuple[str, str]]
 
@@ -48,6 +49,3 @@ def head(status: int, headers: Headers, *, stays: bool, is_old: bool) -> bytes:
         f"HTTP/1.{0 if is_old else 1} {status} {_REASONS.get(status, '')}\r\n"
         f"{''.join(lines)}date: {rfc822_formatted_time()}\r\n{connection}\r\n"
     ).encode("latin-1")
-
-
-_CLOSE = "connection: close\r\n"
