@@ -306,6 +306,11 @@ def test_callers_are_shown_the_models_they_may_call(world):
         world.see("/model/info", litellm_model_id="nowhere")
 
 
+def test_a_key_in_the_place_of_a_models_id_is_not_repeated(world):
+    with pytest.raises(NotFound, match=r"^Model id = sk-\.\.\.alls not found"):
+        world.see("/model/info", litellm_model_id="sk-in-the-wrong-place-of-alls")
+
+
 # -- the vault
 
 
