@@ -166,25 +166,31 @@ class MongoStore:
         """The entries that follow `rev`, in order: at most `limit`, and of large ones fewer.
 
         At least two when there are two, so that a look from the head on sees what follows it.
-        Only what a majority holds: Unavailable also when the next one is there but not known to
-        be on one. A new primary takes a moment to know it, and nobody must take that for a log
-        that was cut off.
+        Only what a majority holds; Unavailable when the next one is there but not known to be on
+        one: a new primary takes a moment, and nobody must take that for a log that was cut off.
         """
-        # A range and sort on our own indexed field; on _id some servers scan everything.
-        cursor = self._changes.find({"rev": {"$gt": rev}}).sort("rev", 1).limit(limit)
         try:
-            found, size = [], 0
-            async for document in cursor:
-                entry = _entry(document)
-                found.append(entry)
-                size += entry.size
-                if size > _PAGE_BYTES and len(found) > 1:
-                    await cursor.close()
-                    break
+            found = await self._page(rev, limit)
             if not found and await self._unconfirmed.find_one({"rev": rev + 1}) is not None:
-                raise Unavailable(_UNCONFIRMED)
+                # Perhaps only since the look before: another replica writes too.
+                found = await self._page(rev, limit)
+                if not found:
+                    raise Unavailable(_UNCONFIRMED)
         except PyMongoError as error:
             raise Unavailable(_DOWN) from error
+        return found
+
+    async def _page(self, rev: int, limit: int) -> list[Entry]:
+        # A range and sort on our own indexed field; on _id some servers scan everything.
+        cursor = self._changes.find({"rev": {"$gt": rev}}).sort("rev", 1).limit(limit)
+        found, size = [], 0
+        async for document in cursor:
+            entry = _entry(document)
+            found.append(entry)
+            size += entry.size
+            if size > _PAGE_BYTES and len(found) > 1:
+                await cursor.close()
+                break
         return found
 
     async def project(self, rev: int, writes: Iterable[Write]) -> None:

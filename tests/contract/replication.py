@@ -35,6 +35,8 @@ class LaggingMongo:
         self.inserts = 0
         self.held_back = set()
         """The revisions that are stored, and that a majority does not hold."""
+        self.replicates_once_read = False
+        """Whether a majority holds them right after the next look for what it holds."""
         self._target = target
         self._tasks = set()
 
@@ -103,6 +105,8 @@ class LaggingMongo:
         elif command.get("find") == "changes" and _is_of_a_majority(command):
             batch = reply["cursor"]["firstBatch"]
             reply["cursor"]["firstBatch"] = [d for d in batch if d["rev"] not in self.held_back]
+            if self.replicates_once_read:
+                self.replicate()
         else:
             return message
         body = bson.encode(reply)

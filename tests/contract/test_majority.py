@@ -133,6 +133,14 @@ async def test_a_new_primary_that_does_not_know_its_majority_yet_has_lost_nothin
     assert journal.refusal is None
 
 
+async def test_an_entry_that_reaches_a_majority_between_two_looks_is_read(mongo, store):
+    await commit(journal_on(store), record(1))
+    mongo.held_back.add(1)
+    mongo.replicates_once_read = True
+
+    assert [entry.rev for entry in await store.after(0)] == [1]
+
+
 async def test_the_log_is_read_from_the_primary_whatever_the_url_says(mongo):
     url = mongo.url + "&readPreference=secondary&readConcernLevel=local"
     async with open_store(url, "majority") as store:
