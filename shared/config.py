@@ -25,7 +25,8 @@ from shared.reading import (
     read_file,
     resolve,
 )
-from shared.settings import Settings, read_settings, with_secret_files
+from shared.settings import Settings
+from shared.settings_reader import read_settings, with_secret_files
 
 __all__ = ["Config", "ConfigError", "ModelEntry", "Settings", "load", "load_settings", "resolve"]
 

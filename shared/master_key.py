@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from shared.credentials import Secret, is_wellformed
 from shared.reading import ENVIRONMENT, Place, resolve, text
-from shared.settings import MASTER_KEY
+from shared.settings_reader import MASTER_KEY
 
 MIN_MASTER_KEY = 8
 """Characters a master key must have."""

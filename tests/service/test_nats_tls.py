@@ -18,7 +18,8 @@ from shared import bus
 from shared.courier import Courier
 from shared.credentials import Secret
 from shared.reading import ConfigError
-from shared.settings import Settings, read_settings
+from shared.settings import Settings
+from shared.settings_reader import read_settings
 from shared.tls import for_nats
 from tests.parts import PASSWORDS, nats_server, until
 

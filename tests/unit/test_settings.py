@@ -6,13 +6,8 @@ from hypothesis import strategies as st
 
 from shared.master_key import read_master_key
 from shared.reading import ConfigError, Notes, Place
-from shared.settings import (
-    FIELDS,
-    VARIABLES,
-    Settings,
-    read_settings,
-    with_secret_files,
-)
+from shared.settings import FIELDS, Settings
+from shared.settings_reader import VARIABLES, read_settings, with_secret_files
 
 FILE = "config.yaml"
 MASTER = Place(FILE, "general_settings.master_key")
