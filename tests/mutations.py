@@ -70,6 +70,12 @@ MUTATIONS = (
         f"{GATEWAY}::test_an_upstream_that_repeats_its_credential_is_not_repeated",
     ),
     Mutation(
+        "services/gateway/relay.py",
+        "found |= dict.fromkeys(forms)",
+        "found |= dict.fromkeys(forms[:1])",
+        "tests/unit/test_relay.py",
+    ),
+    Mutation(
         "services/gateway/telemetry.py",
         "return limited(warn, Limiter(max(1, per_s)), clock)",
         "return warn",

@@ -6,7 +6,9 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import NamedTuple, Protocol
+from urllib.parse import quote
 
+import msgspec
 import structlog
 
 from services.gateway.admission import Admitted
@@ -18,6 +20,8 @@ from services.gateway.requests import FormBody, JsonBody, Rendered
 from services.gateway.routes import Dialect, Route
 
 log = structlog.get_logger()
+
+_encode = msgspec.json.Encoder().encode
 
 _AT_ONCE = 256 * 1024
 """Bytes of a request that are written at once; a longer one goes in slices of this."""
@@ -236,9 +240,17 @@ class Relay:
 
 
 def _secrets_in(headers: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """What of an upstream's own headers could be a credential, without the scheme before it."""
-    values = (value.rpartition(" ")[2] for _, value in headers)
-    return tuple(value for value in values if len(value) >= _SECRET_LENGTH)
+    """What of an upstream's own headers could be a credential, without the scheme before it.
+
+    Each in every way that JSON and URLs write it, for an upstream may quote it so.
+    """
+    found: dict[str, None] = {}
+    for value in (value.rpartition(" ")[2] for _, value in headers):
+        if len(value) >= _SECRET_LENGTH:
+            quoted = _encode(value).decode()[1:-1]
+            forms = (value, quoted, quoted.replace("/", "\\/"), quote(value), quote(value, ""))
+            found |= dict.fromkeys(forms)
+    return tuple(found)
 
 
 def _pieces(head: bytes, rendered: Rendered) -> list[bytes | memoryview]:
