@@ -75,6 +75,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     policy_port: _Port = 4002
     gateway_host: _Host = "127.0.0.1"
     gateway_port: _Port = 4000
+    gateway_cert_file: _Path | None = None
+    gateway_key_file: _Path | None = None
     gateway_internal_host: _Host = "127.0.0.1"
     gateway_internal_port: _Port = 4003
     internal_token: Password = None

@@ -70,9 +70,11 @@ def read_settings(
     if notes is not None:
         _note_unknown(environ, notes)
     settings = msgspec.structs.replace(Settings(), **values)
-    if (settings.nats_cert_file is None) != (settings.nats_key_file is None):
-        what = "nats_cert_file and nats_key_file belong together"
-        raise place.error(what, "set both or neither")
+    for which in ("nats", "gateway"):
+        cert, key = f"{which}_cert_file", f"{which}_key_file"
+        if (getattr(settings, cert) is None) != (getattr(settings, key) is None):
+            what = f"{cert} and {key} belong together"
+            raise place.error(what, "set both or neither")
     if settings.margin_s >= settings.lease_s:
         at = (
             place

@@ -164,9 +164,11 @@ def _up(options: Options, output: _Output) -> int:
     configured = config.load(str(file), environ)
     master_key = choose(configured.master_key, environ, str(file))
     with _data_dir(options.data_dir.resolve()) as data_dir, held(options.port) as port:
+        has_tls = configured.settings.gateway_cert_file is not None
         shape = Shape(
             data_dir=data_dir,
             port=port,
+            has_tls=has_tls,
             policy_replicas=options.policy_replicas,
             gateways=options.gateways,
             nats_url=options.nats_url,
@@ -184,7 +186,7 @@ def _up(options: Options, output: _Output) -> int:
             output.remark(master_key.remark)
         exact = (entry.model_name for entry in configured.models if "*" not in entry.model_name)
         model = next(exact, None) if options.config is None else None
-        url = f"http://{HOST}:{port}"
+        url = f"http{'s' if has_tls else ''}://{HOST}:{port}"
         return asyncio.run(
             _run(stack, f"ready {url}  try: {_curl(url, master_key, model)}", output)
         )

@@ -17,6 +17,7 @@ from prometheus_client import Gauge
 from services.gateway import telemetry
 from services.gateway.admission import Admission, Policy
 from services.gateway.api import Gateway
+from services.gateway.certificate import Certificate
 from services.gateway.discovery import Discovery
 from services.gateway.errors import PolicyUnavailable
 from services.gateway.management import Management
@@ -57,7 +58,11 @@ so that a request seldom meets a connection that is being closed under it."""
 
 
 async def start(
-    config: Config, upstreams: Upstreams, stack: AsyncExitStack, stopping: Stopping
+    config: Config,
+    upstreams: Upstreams,
+    certificate: Certificate | None,
+    stack: AsyncExitStack,
+    stopping: Stopping,
 ) -> None:
     """Open everything on `stack`; the public port last, so that it closes first."""
     refuse_without_c_parser()
@@ -126,6 +131,9 @@ async def start(
         watching = owned_task(gateway.revocations.run(), "revocations", died)
         await stack.enter_async_context(watching)
 
+    if certificate is not None:
+        await stack.enter_async_context(owned_task(certificate.run(), "certificate", died))
+
     def leave() -> None:
         gateway.is_stopping = True
         readiness.set("port", False, "stopping")
@@ -142,6 +150,7 @@ async def start(
             settings.gateway_port,
             drain_s=settings.drain_s,
             drain_delay_s=settings.drain_delay_s,
+            tls=None if certificate is None else certificate.context,
             on_stopping=leave,
         )
     )

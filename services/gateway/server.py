@@ -1,6 +1,7 @@
 """The public port: its connections, their limits, and how they end when it stops."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -27,6 +28,9 @@ STALL_TIMEOUT_S = 60.0
 _LOOK_S = 0.02
 _LAST_S = 0.5
 """How long what was cut off has for its own ends."""
+_GOODBYE_S = 2.0
+"""How long a client over TLS may take to agree that a connection is closed."""
+
 _BACKLOG = 1024
 
 Handler = Callable[[Incoming], Awaitable[Whole | Streamed]]
@@ -100,15 +104,18 @@ class StrictServer:
         for connection in tuple(self.connections):
             connection.look(now)
 
-    async def drain(self, limit_s: float) -> None:
+    async def drain(self, limit_s: float, *, greeting_s: float = 0.0) -> None:
         """Let what is in flight end, for at most `limit_s`; each answer is its connection's last.
 
-        An idle connection is closed only after a while, because its client may be sending.
+        An idle connection is closed only after a while, because its client may be sending. So is
+        one that is not a connection yet: `greeting_s` is for TLS handshakes that have begun.
         """
         self.is_draining = True
-        end = self._loop.time() + limit_s
+        begin = self._loop.time()
         idle_since: dict[ClientConnection, float] = {}
-        while self.connections and (now := self._loop.time()) < end:
+        while (now := self._loop.time()) < begin + limit_s:
+            if not self.connections and now >= begin + greeting_s:
+                return
             for connection in tuple(self.connections):
                 if not connection.is_idle:
                     idle_since.pop(connection, None)
@@ -137,6 +144,7 @@ async def public_port(
     *,
     drain_s: float,
     drain_delay_s: float = 0.0,
+    tls: ssl.SSLContext | None = None,
     on_stopping: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[int]:
     """Serve on host:port, shared with other processes; the value is the port.
@@ -145,12 +153,19 @@ async def public_port(
     note, no new connections, what is in flight ends or is cut off after `drain_s` seconds.
     """
     listener = await asyncio.get_running_loop().create_server(
-        server, host, port, reuse_port=True, backlog=_BACKLOG
+        server,
+        host,
+        port,
+        reuse_port=True,
+        backlog=_BACKLOG,
+        ssl=tls,
+        ssl_handshake_timeout=None if tls is None else server.header_limit_s,
+        ssl_shutdown_timeout=None if tls is None else _GOODBYE_S,
     )
     server.look_after()
     try:
         bound: int = listener.sockets[0].getsockname()[1]
-        log.info("listening", what="public", host=host, port=bound)
+        log.info("listening", what="public", host=host, port=bound, tls=tls is not None)
         try:
             yield bound
         finally:
@@ -158,6 +173,6 @@ async def public_port(
             server.is_draining = True
             await asyncio.sleep(drain_delay_s)
             await stop_accepting(listener)
-            await server.drain(drain_s)
+            await server.drain(drain_s, greeting_s=0.0 if tls is None else IDLE_GRACE_S)
     finally:
         await server.cut_off()

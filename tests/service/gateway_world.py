@@ -145,12 +145,13 @@ async def running(
     patience=None,
     keys_url=None,
     master_key=MASTER_KEY,
+    tls=None,
     **changes,
 ):
     """A world to talk to; `changes` are settings.
 
     `extra` makes upstreams of the ports; `patience` are the limits of discovery; `keys_url` is
-    where a real keys is instead of a recorder.
+    where a real keys is instead of a recorder; `tls` is the public port's.
     """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -197,7 +198,7 @@ async def running(
         )
         world.gateway_server = server
         world.leaving = AsyncExitStack()
-        port = public_port(server, "127.0.0.1", 0, drain_s=chosen.drain_s)
+        port = public_port(server, "127.0.0.1", 0, drain_s=chosen.drain_s, tls=tls)
         world.port = await world.leaving.enter_async_context(port)
         stack.push_async_callback(world.leaving.aclose)
         yield world

@@ -1,16 +1,11 @@
 """NATS over TLS against a real server that verifies its clients, and against one that does not."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import json
 import ssl
 from contextlib import asynccontextmanager
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from nats.aio.client import Client
 
 from services.dev.bundled import NATS_CONF
@@ -21,49 +16,10 @@ from shared.reading import ConfigError
 from shared.settings import Settings
 from shared.settings_reader import read_settings
 from shared.tls import for_nats
+from tests.authority import Authority
 from tests.parts import PASSWORDS, nats_server, until
 
 WORD = Secret(PASSWORDS["GRANTGATE_NATS_KEYS_PASSWORD"])
-
-
-class Authority:
-    """A CA that writes certificates as PEM files into `folder`."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, folder.name)])
-        folder.mkdir()
-        self.ca = self.write("ca", self.name, self.key, is_ca=True)[0]
-
-    def issue(self, name, address="127.0.0.1"):
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        return self.write(name, subject, ec.generate_private_key(ec.SECP256R1()), address)
-
-    def write(self, name, subject, key, address="127.0.0.1", *, is_ca=False):
-        now = dt.datetime.now(dt.UTC)
-        certificate = (
-            x509.CertificateBuilder(self.name, subject, key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(is_ca, None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]),
-                critical=False,
-            )
-            .sign(self.key, hashes.SHA256())
-        )
-        pem, key_pem = self.folder / f"{name}.pem", self.folder / f"{name}-key.pem"
-        pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        key_pem.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return str(pem), str(key_pem)
 
 
 @pytest.fixture(name="authority")

@@ -5,18 +5,13 @@ What the environment and the settings say is read as the gateway reads it.
 
 import asyncio
 import contextlib
-import datetime as dt
-import ipaddress
-import ssl
 from contextlib import asynccontextmanager
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.gateway.app import upstream_pools
 from services.gateway.pool import Unreachable, target_of
+from tests.authority import Authority
 from tests.service.gateway_world import settings
 
 REQUEST = b"POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}"
@@ -29,55 +24,6 @@ def no_proxies(monkeypatch):
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-
-
-class Authority:
-    """A certificate authority of the test's own; `file` is what its users trust."""
-
-    def __init__(self, folder):
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
-        self.file = folder / "authority.pem"
-        ca = x509.BasicConstraints(ca=True, path_length=None)
-        made = self._certificate(self._name, self._key, -1, 1, ca)
-        self.file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-
-    def server(self, name="127.0.0.1", *, first_day=-1, last_day=1):
-        """A server's TLS with a certificate for `name`, which it can be seen to be asked for."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "origin")])
-        named = (
-            x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
-        )
-        names = x509.SubjectAlternativeName([named])
-        made = self._certificate(subject, key, first_day, last_day, names)
-        chain, secret = self._folder / "chain.pem", self._folder / "key.pem"
-        chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-        secret.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(chain, secret)
-        return context
-
-    def _certificate(self, subject, key, first_day, last_day, extension):
-        now = dt.datetime.now(dt.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now + dt.timedelta(days=first_day))
-            .not_valid_after(now + dt.timedelta(days=last_day))
-            .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-            .sign(self._key, hashes.SHA256())
-        )
 
 
 @pytest.fixture
@@ -160,7 +106,7 @@ async def test_an_authority_of_the_operators_own_is_trusted_once_its_file_is_nam
     async with serving(answer_all, authority.server()) as port:
         with upstream_pools(settings()) as pools, pytest.raises(Unreachable):
             await ask(pools, f"https://127.0.0.1:{port}/v1/x")
-        with upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools:
+        with upstream_pools(settings(upstream_ca_file=str(authority.ca))) as pools:
             assert await ask(pools, f"https://127.0.0.1:{port}/v1/x") == b"hello"
 
 
@@ -169,9 +115,9 @@ async def test_an_authority_of_the_operators_own_is_trusted_once_its_file_is_nam
     [
         {"first_day": -3, "last_day": -1},
         {"first_day": 1, "last_day": 3},
-        {"name": "127.0.0.2"},
-        {"name": "localhost"},
-        {"name": "elsewhere.test"},
+        {"address": "127.0.0.2"},
+        {"address": "localhost"},
+        {"address": "elsewhere.test"},
     ],
     ids=["expired", "not-yet-valid", "other-address", "a-name-for-an-address", "other-name"],
 )
@@ -183,7 +129,7 @@ async def test_a_certificate_for_another_time_or_name_is_no_connection(authority
 
     async with serving(record, authority.server(**certificate)) as port:
         with (
-            upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools,
+            upstream_pools(settings(upstream_ca_file=str(authority.ca))) as pools,
             pytest.raises(Unreachable),
         ):
             await ask(pools, f"https://127.0.0.1:{port}/v1/x")
@@ -200,7 +146,7 @@ async def test_a_handshake_that_is_cut_or_none_is_no_connection(authority, said)
 
     async with serving(cut) as port:
         with (
-            upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools,
+            upstream_pools(settings(upstream_ca_file=str(authority.ca))) as pools,
             pytest.raises(Unreachable),
         ):
             await ask(pools, f"https://127.0.0.1:{port}/v1/x")
@@ -213,7 +159,7 @@ async def test_the_name_is_asked_for_and_proved_through_a_proxys_tunnel(authorit
     proxy = ConnectProxy()
     async with serving(answer_all, tls) as port, serving(proxy) as proxy_port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:p%40ss@127.0.0.1:{proxy_port}")
-        with upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools:
+        with upstream_pools(settings(upstream_ca_file=str(authority.ca))) as pools:
             for _ in range(3):
                 assert await ask(pools, f"https://localhost:{port}/v1/x") == b"hello"
             with pytest.raises(Unreachable):
@@ -241,7 +187,7 @@ async def test_a_proxy_that_makes_no_tunnel_is_no_connection(authority, monkeypa
     async with serving(ConnectProxy(refusal)) as proxy_port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy_port}")
         with (
-            upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools,
+            upstream_pools(settings(upstream_ca_file=str(authority.ca))) as pools,
             pytest.raises(Unreachable),
         ):
             await ask(pools, "https://localhost:9/v1/x")
@@ -263,7 +209,7 @@ async def test_hosts_of_no_proxy_are_reached_directly(authority, monkeypatch):
     async with serving(answer_all, authority.server()) as port, serving(proxy) as proxy_port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy_port}")
         monkeypatch.setenv("NO_PROXY", "elsewhere.test,127.0.0.1")
-        with upstream_pools(settings(upstream_ca_file=str(authority.file))) as pools:
+        with upstream_pools(settings(upstream_ca_file=str(authority.ca))) as pools:
             assert await ask(pools, f"https://127.0.0.1:{port}/v1/x") == b"hello"
     assert not proxy.heads
 

@@ -1,0 +1,89 @@
+"""TLS of the public port: its certificate, which is renewed while the gateway runs."""
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import structlog
+
+from shared.reading import Place
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+LOOK_EVERY_S = 10.0
+"""How often the files are glanced at. A pair that does not fit, as between the writing of one file
+and of the other, is not taken."""
+
+_Stamp = tuple[tuple[int, ...], ...]
+
+
+class Certificate:
+    """A certificate and its key; `context` is what to listen with.
+
+    A new pair serves whoever connects after it was found. A bad one is reported, and the one
+    before it stays in use.
+    """
+
+    def __init__(self, cert_file: str, key_file: str) -> None:
+        """Read both files. Raises OSError, of which ssl.SSLError is one."""
+        self._files = (cert_file, key_file)
+        self._stamp = self._look()
+        self._latest = self.context = self._read()
+        # Called in every handshake, before a certificate is chosen.
+        self.context.sni_callback = self._choose
+
+    def _read(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        # A key with a passphrase would be asked for at the terminal.
+        context.load_cert_chain(*self._files, password=lambda: b"")
+        return context
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
+        connection.context = self._latest
+
+    def _look(self) -> _Stamp:
+        found = [Path(file).stat() for file in self._files]
+        return tuple((each.st_dev, each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
+
+    def renew(self) -> None:
+        """Use the files' pair if they have changed. Raises OSError."""
+        stamp = self._look()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        self._latest = self._read()
+        log.info("certificate_renewed", file=self._files[0])
+
+    async def run(self) -> None:
+        """Keep looking, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await asyncio.to_thread(self.renew)
+            except OSError as problem:
+                log.error(  # noqa: TRY400 - the line is for an operator
+                    "certificate_refused", problem=_why(problem), in_force="the one before"
+                )
+
+
+def certificate_for(settings: Settings, file: str) -> Certificate | None:
+    """What the settings name, None when they name nothing. Raises ConfigError."""
+    cert, key = settings.gateway_cert_file, settings.gateway_key_file
+    if cert is None or key is None:
+        return None
+    try:
+        return Certificate(cert, key)
+    except OSError as problem:
+        what = f"{cert} and {key} cannot be used ({_why(problem)})"
+        cure = "name a certificate (PEM, with its chain) and its private key without a passphrase"
+        raise Place(file, "grantgate.gateway_cert_file").error(what, cure) from None
+
+
+def _why(problem: OSError) -> str:
+    """Say what is wrong in words that hold nothing of the files."""
+    if isinstance(problem, ssl.SSLError):
+        return problem.reason or "no certificate or key in PEM"
+    return problem.strerror or type(problem).__name__
