@@ -216,11 +216,13 @@ class RequestReader:
             self._fail("chunks in HTTP/1.0")
             return
         parser = self._parser
+        version = parser.get_http_version()
         request = Incoming(
             parser.get_method().decode("latin-1"),
             self._target.decode("latin-1"),
-            parser.get_http_version(),
-            keeps_alive=parser.should_keep_alive(),
+            version,
+            # Where HTTP/1.0 says both `close` and `keep-alive`, llhttp takes the latter.
+            keeps_alive=parser.should_keep_alive() and (version != "1.0" or not self._says_close()),
         )
         request.headers = self._headers
         request.content_length = self._length
@@ -228,6 +230,12 @@ class RequestReader:
         self._silent_bytes = self._head_bytes = 0
         self.latest = request
         self.waiting.append(request)
+
+    def _says_close(self) -> bool:
+        return any(
+            name.lower() == b"connection" and b"close" in value.lower()
+            for name, value in self._headers
+        )
 
     def on_body(self, data: bytes) -> None:
         """Keep a piece of the body until it is asked for."""

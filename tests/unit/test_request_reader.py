@@ -125,3 +125,20 @@ def test_nothing_is_read_after_a_request_for_another_protocol():
     reader = read(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n" + GET)
     assert reader.is_over
     assert len(reader.waiting) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "said", "keeps"),
+    [
+        (b"1.1", b"keep-alive", True),
+        (b"1.1", b"close", False),
+        (b"1.1", b"keep-alive, close", False),
+        (b"1.0", b"keep-alive", True),
+        (b"1.0", b"close, keep-alive", False),
+        (b"1.0", b"keep-alive, Close", False),
+        (b"1.0", b"x", False),
+    ],
+)
+def test_a_connection_whose_client_says_close_is_not_kept(version, said, keeps):
+    head = b"GET / HTTP/%b\r\nHost: a\r\nConnection: %b\r\n\r\n" % (version, said)
+    assert [each.keeps_alive for each in read(head).waiting] == [keeps]
