@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 TOOLS := .tools
 
-.PHONY: install run test test-compat lint bench bench-peers bench-guard bench-management bench-flood chaos sim fuzz fuzz-parsers fuzz-bodies mutations walk lock audit sbom clean
+.PHONY: install run test test-compat lint bench bench-peers bench-guard bench-management bench-flood chaos sim fuzz fuzz-parsers fuzz-bodies fuzz-streams mutations walk lock audit sbom clean
 
 install: $(STAMP)
 
@@ -88,6 +88,10 @@ fuzz-parsers: install
 # Reference parsers must all read the decided model from what is sent.
 fuzz-bodies: install
 	$(BIN)/python -m tests.parsers bodies $(or $(BODIES),100000)
+
+# Two other parsers must find the same requests in a connection's bytes as the gateway answers.
+fuzz-streams: install
+	$(BIN)/python -m tests.parsers streams $(or $(STREAMS),100000)
 
 # Broken on purpose, a promise at a time: the test named for it has to fail. Some four minutes.
 mutations: install

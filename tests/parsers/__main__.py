@@ -1,4 +1,4 @@
-"""The long runs: `python -m tests.parsers bodies COUNT`, `python -m tests.parsers parsers SECONDS`.
+"""The long runs: `python -m tests.parsers bodies COUNT`, `streams COUNT`, `parsers SECONDS`.
 
 `parsers` searches each harness for that long with Hypothesis, and for that long again guided by
 coverage where atheris is installed. What was found worth keeping stays in `.fuzz`.
@@ -39,6 +39,19 @@ def compare_bodies(count, first_seed):
     return bool(report.disagreements)
 
 
+def compare_streams(count, first_seed):
+    """The same of a connection's bytes; the exit status."""
+    from tests.parsers import framing  # noqa: PLC0415
+
+    report = framing.compare(count, first_seed)
+    for name, number in sorted(report.counts.items()):
+        print(f"{number:>9}  {name}  {framing.STRICTER.get(name, '')}")
+    print(f"{count} streams from seed {first_seed}: {len(report.disagreements)} disagreements")
+    for name, found, data in report.disagreements[:10]:
+        print(f"{name}: {found}: {data!r}")
+    return bool(report.disagreements)
+
+
 def search(check, inputs, seconds):
     """Hypothesis for that long; how many examples it tried. Raises what a failing one raises."""
     tried = 0
@@ -60,16 +73,24 @@ def search(check, inputs, seconds):
     return tried
 
 
+def _example(name, random):
+    """What a guided search of a reader begins with, None for those that find their own way."""
+    from tests.parsers import bodies, streams  # noqa: PLC0415
+
+    if name in ("read_request", "read_form"):
+        return bodies.body(random).data
+    return random.randbytes(2) + streams.stream(random) if name == "read_stream" else None
+
+
 def search_guided(name, seconds):
     """Atheris for that long, in a process of its own; the exit status."""
-    from tests.parsers.bodies import body  # noqa: PLC0415
-
     corpus = KEPT / "corpus" / name
     corpus.mkdir(parents=True, exist_ok=True)
-    if name in ("read_request", "read_form"):
-        # From nothing it would hardly ever come to a body that is accepted.
-        for number in range(SEEDS):
-            (corpus / f"seed-{number}").write_bytes(body(Random(number)).data)
+    for number in range(SEEDS):
+        # From nothing it would hardly ever come to what is accepted.
+        made = _example(name, Random(number))
+        if made is not None:
+            (corpus / f"seed-{number}").write_bytes(made)
     command = [sys.executable, "-m", "tests.parsers", "guided", name, str(seconds), str(corpus)]
     return subprocess.run(command, check=False).returncode
 
@@ -111,6 +132,9 @@ def main():
     way = ways.add_parser("bodies")
     way.add_argument("count", type=int)
     way.add_argument("--seed", type=int, default=1)
+    way = ways.add_parser("streams")
+    way.add_argument("count", type=int)
+    way.add_argument("--seed", type=int, default=1)
     way = ways.add_parser("parsers")
     way.add_argument("seconds", type=int)
     way = ways.add_parser("guided")
@@ -120,6 +144,8 @@ def main():
     given_ = parser.parse_args()
     if given_.way == "bodies":
         sys.exit(compare_bodies(given_.count, given_.seed))
+    if given_.way == "streams":
+        sys.exit(compare_streams(given_.count, given_.seed))
     if given_.way == "guided":
         sys.exit(guided(given_.name, given_.seconds, given_.corpus))
     sys.exit(search_all(given_.seconds))

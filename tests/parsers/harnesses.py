@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from services.gateway import forms
 from services.gateway.answer_reader import AnswerReader
 from services.gateway.errors import Rejected
+from services.gateway.request_reader import MAX_HEAD, MAX_HEADERS, MAX_WAITING, RequestReader
 from services.gateway.requests import read
 from shared.patterns import Pattern, fill, intersect, is_pattern
-from tests.parsers import bodies
+from tests.parsers import bodies, framing, streams
 from tests.parsers.differential import readings
 
 BOUNDARY = bodies.BOUNDARY
@@ -84,16 +85,57 @@ def _naive(text, name):
     return len(name) in reached
 
 
+CHUNKED = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def read_stream(data):
+    """However a client's bytes are cut, they are the same requests, and to others as well."""
+    seed, data = data[:2], data[2:]
+    for start in (b"", b"POST /a HTTP/1.1\r\nHost: a\r\n", CHUNKED):
+        whole = start + data
+        expected = _requests([whole])
+        for cut in (_cut(whole, seed), [whole[at : at + 1] for at in range(len(whole))]):
+            assert _requests(cut) == expected
+        ours = framing.gateway(whole)
+        for name, reader in framing.READERS.items():
+            found = framing.difference(ours, reader(whole))
+            assert found is None or f"{name}: {found}" in framing.STRICTER, (name, found)
+
+
+def _requests(pieces):
+    """All that is told of a stream's requests."""
+    reader = RequestReader()
+    for piece in pieces:
+        reader.feed(piece)
+    for each in reader.waiting:
+        assert each.is_complete + each.is_broken + (each is reader.latest) == 1
+        assert each.size == sum(map(len, each.pieces))
+        assert len(each.headers) <= MAX_HEADERS
+        assert len(each.target) + sum(map(len, sum(each.headers, ()))) <= 2 * MAX_HEAD
+    assert len(reader.waiting) <= MAX_WAITING
+    return (
+        bool(reader.problem),
+        reader.is_over,
+        [
+            (each.method, each.target, each.headers, b"".join(each.pieces), each.keeps_alive)
+            for each in reader.waiting
+        ],
+    )
+
+
+def _cut(whole, seed):
+    random = Random(seed)
+    cuts = sorted(random.randrange(len(whole) + 1) for _ in range(random.randint(1, 8)))
+    return [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+
+
 def read_answer(data):
     """However an upstream's bytes are cut, they are one answer, or none."""
     seed, data = data[:2], data[2:]
     for start in (b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"):
         whole = start + data
-        random = Random(seed)
-        cuts = sorted(random.randrange(len(whole) + 1) for _ in range(random.randint(1, 8)))
-        pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
         expected, rest = _answer([whole[at : at + 1] for at in range(len(whole))])
-        for cut in ([whole], pieces):
+        for cut in ([whole], _cut(whole, seed)):
             found, _ = _answer(cut)
             # What follows an answer may arrive in time to spoil it, and may not.
             assert found == expected or (found is None and rest)
@@ -150,6 +192,29 @@ ANSWER_WORDS = (
     b"0\r\nT: v\r\n\r\n",
     b"\x00",
 )
+REQUEST_WORDS = (
+    b"POST /a HTTP/1.1\r\n",
+    b"GET //b HTTP/1.0\r\n",
+    b"Host: a\r\n",
+    b"Content-Length: 5\r\n",
+    b"Content-Length:+5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding : chunked\r\n",
+    b"Transfer-Encoding:\r\n chunked\r\n",
+    b"Connection: close\r\n",
+    b"Connection: close, keep-alive\r\n",
+    b"Upgrade: h2c\r\nConnection: upgrade\r\n",
+    b"Expect: 100-continue\r\n",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"hello",
+    b"5\r\nhello\r\n",
+    b"5;a=b\r\nhello\r\n",
+    b"0\r\n\r\n",
+    b"0\r\nT: v\r\n\r\n",
+    b"\x00",
+)
 JSON_WORDS = (
     *(f'"{name}"'.encode() for name in ("model", "Model", "\\u006dodel", "model\\u0000")),
     *(b":", b",", b"{", b"}", b"[", b"]", b'"no"', b"1", b"null", b" ", b"\\", b'"', b"\\u006d"),
@@ -178,6 +243,10 @@ def _words(words):
     return st.lists(pieces, max_size=14).map(b"".join)
 
 
+def _with_seed(data):
+    return st.tuples(st.binary(min_size=2, max_size=2), data).map(b"".join)
+
+
 def _json_or_form(random):
     return bodies.body(random).data
 
@@ -187,8 +256,7 @@ INPUTS = {
     read_request: _words(JSON_WORDS) | _words(FORM_WORDS) | _seeded(_json_or_form),
     read_form: _words(FORM_WORDS) | _seeded(_json_or_form),
     match_pattern: st.lists(PATTERN_TEXT, min_size=3, max_size=3).map("\n".join).map(str.encode),
-    read_answer: st.binary(min_size=2, max_size=2).flatmap(
-        lambda seed: _words(ANSWER_WORDS).map(lambda words: seed + words)
-    ),
+    read_answer: _with_seed(_words(ANSWER_WORDS)),
+    read_stream: _with_seed(_words(REQUEST_WORDS) | _seeded(streams.stream)),
 }
 """Each check, with the bytes that are worth trying on it."""
