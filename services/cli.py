@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from shared.credentials import internal_token
+
 app = typer.Typer(
     name="grantgate",
     help="Grantgate decides which virtual key may call which LLM.",
@@ -236,6 +238,26 @@ def import_litellm(
     command = importlib.import_module("services.keys.import_command")
     options = command.Options(file=file, dry_run=dry_run, replace=replace)
     raise typer.Exit(command.main(options))
+
+
+@app.command()
+def token(*, config: ConfigFile = None) -> None:
+    """Print the internal token, which keys wants in a header for `/health/propagation`."""
+    if config is not None:
+        os.environ["GRANTGATE_CONFIG"] = str(config.resolve())
+    configuration = importlib.import_module("shared.config")
+    try:
+        loaded = configuration.load(None, os.environ)
+    except configuration.ConfigError as problem:
+        typer.echo(f"grantgate token: {problem}", err=True)
+        raise typer.Exit(2) from None
+    found = internal_token(loaded.settings.internal_token, loaded.master_key)
+    if found is None:
+        typer.echo(
+            "grantgate token: set GRANTGATE_MASTER_KEY or GRANTGATE_INTERNAL_TOKEN", err=True
+        )
+        raise typer.Exit(2)
+    typer.echo(found.reveal())
 
 
 @app.command()

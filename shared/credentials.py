@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 
 TOKEN_HEADER = "x-grantgate-internal-token"  # noqa: S105 - a header's name
-"""What carries the internal token between services."""
+"""What carries the internal token: between services, and from whoever asks one by hand."""
 
 SNAPSHOT_TOKEN_HEADER = "x-grantgate-snapshot-token"  # noqa: S105 - a header's name
 """What carries a policy replica's token to keys."""
@@ -80,11 +80,13 @@ def is_wellformed(secret: str) -> bool:
     return bool(_MINTED.fullmatch(secret)) and _checksum(body) == secret[-_CHECK:]
 
 
-def internal_token(master_key: Secret) -> Secret:
-    """What the services show each other when no `internal_token` is configured.
+def internal_token(configured: Secret | None, master_key: Secret | None) -> Secret | None:
+    """What is shown to an internal API: what is configured, else made from the master key.
 
-    They all hold the master key, and this tells nobody what it is.
+    keys and gateways hold that, and the token tells nobody what it is. None: neither is there.
     """
+    if configured is not None or master_key is None:
+        return configured
     key = master_key.reveal().encode()
     return Secret(hmac.new(key, b"grantgate internal token", hashlib.sha256).hexdigest())
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from types import TracebackType
@@ -13,6 +13,7 @@ import prometheus_client
 import structlog
 from aiohttp import http_parser, web
 
+from shared.credentials import TOKEN_HEADER, Secret
 from shared.limiter import Limiter
 from shared.listening import stop_accepting
 
@@ -88,6 +89,25 @@ def internal_routes(
         web.get("/readyz", readyz),
         web.get("/metrics", metrics),
     ]
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def guarded(handler: Handler, token: Secret | None, header: str = TOKEN_HEADER) -> Handler:
+    """`handler` for who shows `token` in `header`; 401 for everybody else, and without a token.
+
+    A wrong token and none are answered alike, before anything of the request is looked at.
+    """
+    cure = "" if token is not None else ", and this service was given none to compare it with"
+    refusal = error_body(f"This needs the token of {header}{cure}.", "auth_error", None, 401)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if token is not None and token.is_told(request.headers.get(header, "")):
+            return await handler(request)
+        return web.Response(status=401, body=refusal, content_type="application/json")
+
+    return handle
 
 
 def error_body(message: str, type_: str, param: str | None, status: int) -> bytes:

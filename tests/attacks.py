@@ -457,7 +457,9 @@ BESIDES = {
         "test_each_service_may_publish_its_own_subjects_only",
         "test_each_service_may_subscribe_its_own_subjects_only",
         "test_no_service_can_answer_under_anothers_inbox_prefix",
-        "test_internal_routes_show_themselves_to_the_token_alone",
+        "test_internal_routes_answer_the_token_alone",
+        "test_nothing_internal_answers_without_its_token",
+        "test_every_route_of_policy_but_health_and_metrics_wants_its_token",
     ],
 }
 """What has no number."""

@@ -201,6 +201,12 @@ MUTATIONS = (
         "",
         "tests/unit/test_patterns.py",
     ),
+    Mutation(
+        "shared/http.py",
+        'if token is not None and token.is_told(request.headers.get(header, "")):',
+        'if token is None or token.is_told(request.headers.get(header, "")):',
+        "tests/service/test_http.py",
+    ),
 )
 
 

@@ -91,9 +91,7 @@ async def start(
     await stack.enter_async_context(owned_task(_watch(policy, readiness), "policy-watch", died))
     pools = stack.enter_context(upstream_pools(settings))
     keys_session = await stack.enter_async_context(keys_session_for(settings))
-    token = settings.internal_token
-    if token is None and config.master_key is not None:
-        token = internal_token(config.master_key)
+    token = internal_token(settings.internal_token, config.master_key)
     stored = StoredUpstreams(upstreams, keys_session, settings.keys_url, token, os.environ)
 
     async def bring(refs: Sequence[str]) -> None:

@@ -79,7 +79,7 @@ async def start(
     journal.writable_schema = publisher.writable_schema
     propagation = Propagation(journal, publisher, barrier.members, boottime)
     vault = Vault(settings.salt_key or master_key)
-    token = settings.internal_token or internal_token(master_key)
+    token = internal_token(settings.internal_token, master_key)
     api = ManagementApi(
         journal,
         master_key,
@@ -96,9 +96,10 @@ async def start(
         REFUSING.set(journal.refusal is not None)
 
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[api.middleware])
-    app.add_routes([*internal_routes(readiness, refresh), *api.routes(), *propagation.routes()])
+    app.add_routes([*internal_routes(readiness, refresh), *api.routes()])
     app.add_routes(internal.routes(journal, settings.snapshot_token, _new_id))
     app.add_routes(upstream_secrets.routes(journal, vault, token))
+    app.add_routes(propagation.routes(token))
     port = await stack.enter_async_context(
         listen(
             app,

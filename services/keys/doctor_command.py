@@ -21,6 +21,7 @@ from services.keys.store import Taken, open_store
 from shared import bus, config
 from shared.bus import BusUnavailable, ChangeStream
 from shared.changes import KeyGrant, Mutation, TeamGrant, Tombstone
+from shared.credentials import TOKEN_HEADER, internal_token
 from shared.service import set_up_logging
 from shared.settings import Settings
 from shared.tls import for_nats
@@ -45,12 +46,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def main(options: Options) -> int:
     """Run the command. 0: all is well; 1: there are findings; 2: it could not be done."""
     try:
-        settings = config.load(None, os.environ).settings
+        loaded = config.load(None, os.environ)
     except config.ConfigError as problem:
         sys.stderr.write(f"grantgate doctor: {problem}\n")
         return 2
     set_up_logging("doctor", "error", "console")
-    return asyncio.run(run(settings, options, lambda line: print(line)))  # noqa: PLW0108, T201 - flushes
+    return asyncio.run(run(with_token(loaded), options, lambda line: print(line)))  # noqa: PLW0108, T201 - flushes
+
+
+def with_token(loaded: config.Config) -> Settings:
+    """The settings, with the internal token that keys has when none is configured."""
+    token = internal_token(loaded.settings.internal_token, loaded.master_key)
+    return msgspec.structs.replace(loaded.settings, internal_token=token)
 
 
 async def run(settings: Settings, options: Options, say: Say) -> int:
@@ -82,7 +89,7 @@ async def _run(settings: Settings, options: Options, say: Say) -> int:
             open_store(settings.mongo_url, settings.mongo_database)
         )
         stream = await _reach(settings, stack)
-        running = await asyncio.to_thread(keys_says, settings.keys_url)
+        running = await asyncio.to_thread(keys_says, settings)
         refusal = (running or {}).get("refusing_writes")
         why = None if refusal is None else str(refusal)
         report, reading = await doctor.examine(store, stream, why)
@@ -130,10 +137,14 @@ async def _reach(settings: Settings, stack: AsyncExitStack) -> ChangeStream | No
     return ChangeStream(client)
 
 
-def keys_says(url: str) -> dict[str, object] | None:
-    """What a running keys tells of itself; None: none answers there."""
+def keys_says(settings: Settings) -> dict[str, object] | None:
+    """What a running keys tells of itself. Empty: it tells us nothing; None: none answers."""
+    token = settings.internal_token
+    headers = {} if token is None else {TOKEN_HEADER: token.reveal()}
+    url = f"{settings.keys_url}/health/propagation"
+    asked = urllib.request.Request(url, headers=headers)  # noqa: S310 - an operator's address
     try:
-        with urllib.request.urlopen(f"{url}/health/propagation", timeout=2) as answer:  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=2) as answer:  # noqa: S310
             found = json.load(answer)
     except urllib.error.HTTPError:
         return {}

@@ -18,7 +18,7 @@ from typing import Literal
 
 import msgspec
 
-from services.keys.doctor_command import keys_says
+from services.keys.doctor_command import keys_says, with_token
 from services.keys.errors import ManagementError, Unavailable
 from services.keys.journal import Journal
 from services.keys.litellm_differences import differences
@@ -77,7 +77,7 @@ def main(options: Options) -> int:
     set_up_logging("import", "error", "console")
     salt = os.environ.get("LITELLM_SALT_KEY")
     ctx = context(loaded.settings, loaded.master_key)
-    work = run(loaded.settings, options, ctx, Secret(salt) if salt else None, _say)
+    work = run(with_token(loaded), options, ctx, Secret(salt) if salt else None, _say)
     try:
         return asyncio.run(work)
     except (NotDone, ManagementError) as problem:
@@ -103,7 +103,10 @@ async def run(
     settings: Settings, options: Options, ctx: Context, salt_key: Secret | None, say: Say
 ) -> int:
     """Do what was asked for and tell of it; the exit status. Raises NotDone, ManagementError."""
-    running = await asyncio.to_thread(keys_says, settings.keys_url)
+    running = await asyncio.to_thread(keys_says, settings)
+    if running == {}:
+        msg = f"keys at {settings.keys_url} does not say how it is: use its internal_token"
+        raise NotDone(msg)
     if running and running.get("refusing_writes"):
         msg = f"keys refuses writes, {running['refusing_writes']}: see `grantgate doctor`"
         raise NotDone(msg)

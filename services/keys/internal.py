@@ -1,6 +1,5 @@
 """What keys gives a policy replica when the bus cannot: the table, and changes, over HTTP."""
 
-import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from services.keys.state import State
 from shared import snapshots
 from shared.changes import encode_change
 from shared.credentials import SNAPSHOT_TOKEN_HEADER, Secret
+from shared.http import guarded
 
 _BINARY = "application/octet-stream"
 _AT_ONCE = 1000
@@ -33,13 +33,11 @@ class Journal(Protocol):
 def routes(journal: Journal, token: Secret | None, new_id: Callable[[], str]) -> list[web.RouteDef]:
     """`/internal/snapshot` and `/internal/changes?after=`, for the token's holders.
 
-    Without a token they are for callers on this machine only. It is not the gateways' token:
-    policy has no business with credentials. No answer holds a secret: they are
-    what goes over the bus, digests and lists.
+    It is not the gateways' token: policy has no business with credentials. No answer holds a
+    secret: they are what goes over the bus, digests and lists.
     """
 
     async def snapshot(request: web.Request) -> web.StreamResponse:
-        _admit(request, token)
         state = await journal.current()
         response = web.StreamResponse(headers={"Content-Type": _BINARY})
         await response.prepare(request)
@@ -49,7 +47,6 @@ def routes(journal: Journal, token: Secret | None, new_id: Callable[[], str]) ->
         return response
 
     async def changes(request: web.Request) -> web.Response:
-        _admit(request, token)
         after = request.query.get("after", "0")
         if not (after.isascii() and after.isdigit() and len(after) <= 18):  # noqa: PLR2004 - int64
             msg = "after must be a revision"
@@ -60,20 +57,6 @@ def routes(journal: Journal, token: Secret | None, new_id: Callable[[], str]) ->
         return web.Response(body=body, content_type=_BINARY)
 
     return [
-        web.get("/internal/snapshot", snapshot, allow_head=False),
-        web.get("/internal/changes", changes, allow_head=False),
+        web.get(path, guarded(handler, token, SNAPSHOT_TOKEN_HEADER), allow_head=False)
+        for path, handler in (("/internal/snapshot", snapshot), ("/internal/changes", changes))
     ]
-
-
-def _admit(request: web.Request, token: Secret | None) -> None:
-    """Raise a plain 404 for everybody else: there is nothing to see."""
-    if token is not None:
-        if token.is_told(request.headers.get(SNAPSHOT_TOKEN_HEADER, "")):
-            return
-    elif request.remote and _is_here(request.remote) and "x-forwarded-for" not in request.headers:
-        return
-    raise web.HTTPNotFound
-
-
-def _is_here(address: str) -> bool:
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback

@@ -8,6 +8,8 @@ from aiohttp import web
 from services.keys.journal import Journal
 from services.keys.members import Members, Replica
 from services.keys.publisher import Publisher
+from shared.credentials import Secret
+from shared.http import guarded
 from shared.replication import Epoch
 
 _REMEMBERED = 4096
@@ -92,10 +94,10 @@ class Propagation:
         limit = 0.0 if epoch is None else epoch.lease_s + epoch.margin_s
         return self._members.still_for(replica) <= limit
 
-    def routes(self) -> list[web.RouteDef]:
-        """The route; it tells no secret and asks for none, like `/readyz`."""
+    def routes(self, token: Secret | None) -> list[web.RouteDef]:
+        """The route, for the internal token's holders."""
 
         async def propagation(_: web.Request) -> web.Response:
             return web.json_response(self.report())
 
-        return [web.get("/health/propagation", propagation)]
+        return [web.get("/health/propagation", guarded(propagation, token))]

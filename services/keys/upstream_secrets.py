@@ -10,7 +10,8 @@ from services.keys.model_management import upstream_of
 from services.keys.state import State
 from services.keys.vault import Unreadable, Vault
 from shared.catalogue import VERSIONED
-from shared.credentials import TOKEN_HEADER, Secret
+from shared.credentials import Secret
+from shared.http import guarded
 
 log = structlog.get_logger()
 
@@ -22,15 +23,13 @@ class Journal(Protocol):
         """Give the state at the log's head. Raises Unavailable."""
 
 
-def routes(journal: Journal, vault: Vault, token: Secret) -> list[web.RouteDef]:
-    """`/internal/upstream?id=&version=`, for the token's holders; a 404 for everybody else.
+def routes(journal: Journal, vault: Vault, token: Secret | None) -> list[web.RouteDef]:
+    """`/internal/upstream?id=&version=`, for the internal token's holders.
 
-    A version that is no longer, or not yet, the stored one is a 404 too.
+    A version that is no longer, or not yet, the stored one is a 404.
     """
 
     async def upstream(request: web.Request) -> web.Response:
-        if not token.is_told(request.headers.get(TOKEN_HEADER, "")):
-            raise web.HTTPNotFound
         model_id, version = request.query.get("id", ""), request.query.get("version", "")
         record = (await journal.current()).models.get(model_id)
         if record is None or record.grant.ref != f"{model_id}{VERSIONED}{version}":
@@ -43,4 +42,4 @@ def routes(journal: Journal, vault: Vault, token: Secret) -> list[web.RouteDef]:
         body = msgspec.json.encode(upstream_of(record, params))
         return web.Response(body=body, content_type="application/json")
 
-    return [web.get("/internal/upstream", upstream, allow_head=False)]
+    return [web.get("/internal/upstream", guarded(upstream, token), allow_head=False)]

@@ -9,7 +9,7 @@ from aiohttp import web
 from services.policy.responder import Responder
 from shared.credentials import Secret, is_digest, is_wellformed
 from shared.decisions import Allow, Behind, Deny, Listing, Question
-from shared.http import Readiness, error_body, internal_routes
+from shared.http import Readiness, error_body, guarded, internal_routes
 
 _MAX_BODY = 64 * 1024
 
@@ -31,9 +31,12 @@ _decode = msgspec.json.Decoder(DecideRequest).decode
 
 
 def build(
-    responder: Responder, readiness: Readiness, refresh: Callable[[], None]
+    responder: Responder,
+    readiness: Readiness,
+    refresh: Callable[[], None],
+    token: Secret | None,
 ) -> web.Application:
-    """The application of port 4002."""
+    """The application of port 4002; decisions are for `token`'s holders."""
 
     async def decide(request: web.Request) -> web.Response:
         try:
@@ -55,7 +58,9 @@ def build(
         )
 
     app = web.Application(client_max_size=_MAX_BODY)
-    app.add_routes([*internal_routes(readiness, refresh), web.post("/v1/decide", decide)])
+    app.add_routes(
+        [*internal_routes(readiness, refresh), web.post("/v1/decide", guarded(decide, token))]
+    )
     return app
 
 

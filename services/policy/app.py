@@ -66,7 +66,7 @@ async def start(settings: Settings, stack: AsyncExitStack, stopping: Stopping) -
 
     await stack.enter_async_context(
         listen(
-            api.build(responder, readiness, refresh),
+            api.build(responder, readiness, refresh, settings.internal_token),
             settings.policy_host,
             settings.policy_port,
             what="internal",

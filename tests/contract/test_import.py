@@ -6,11 +6,13 @@ import os
 import time
 
 import pytest
+from aiohttp import web
 
 from services.keys import import_command
 from services.keys.journal import Journal
 from services.keys.store import open_store
 from shared.credentials import Secret
+from shared.http import guarded, listen
 from shared.settings import Settings
 from tests import parts
 from tests.unit.test_litellm_rows import GROUP, KEY, MODEL, SECRET, TEAM, USER
@@ -115,6 +117,15 @@ async def test_rows_are_taken_over_once_and_a_replica_that_runs_follows(importin
     assert state.keys[moved.grant.id].grant.models == ()
     for secret in (SECRET, UPSTREAM["api_key"], MASTER):
         assert secret not in "".join(importing.printed)
+
+
+async def test_while_keys_does_not_say_whether_it_takes_writes_nothing_is_taken_over(importing):
+    app = web.Application()
+    app.add_routes([web.get("/health/propagation", guarded(web.Response, Secret("another")))])
+    async with listen(app, "127.0.0.1", int(importing.settings.keys_url.rpartition(":")[2])):
+        status, told = await importing.by_command_line(ROWS)
+    assert (status, "use its internal_token" in told) == (2, True), told
+    assert await importing.store.after(0) == []
 
 
 async def test_a_row_at_fault_is_named_and_nothing_is_written(importing):

@@ -8,10 +8,13 @@ import aiohttp
 from nats.aio.client import Client
 
 from services.dev.bundled import NATS_CONF
+from shared.credentials import TOKEN_HEADER
 from tests import parts
 from tests.parts import until
 
 MASTER_KEY = "sk-master-of-the-process-tests"
+INTERNAL_TOKEN = "internal-token-of-the-process-tests"
+SHOWN = {TOKEN_HEADER: INTERNAL_TOKEN}
 WATCHER = "watcher-of-the-tests"
 LEASE_S, MARGIN_S = 1.5, 0.3
 MODEL = """\
@@ -52,6 +55,7 @@ class Site:
         env = {
             "GRANTGATE_CONFIG": str(path),
             "GRANTGATE_MASTER_KEY": MASTER_KEY,
+            "GRANTGATE_INTERNAL_TOKEN": INTERNAL_TOKEN,
             "GRANTGATE_NATS_URL": f"nats://127.0.0.1:{self.nats.port}",
             "GRANTGATE_NATS_PASSWORD": parts.PASSWORDS[f"GRANTGATE_NATS_{name.upper()}_PASSWORD"],
             "GRANTGATE_MONGO_URL": f"mongodb://127.0.0.1:{self.mongo.port}/?directConnection=true",
@@ -101,7 +105,7 @@ class Site:
         """The body of an answer 200, else None."""
         url = f"http://127.0.0.1:{server.port}{path}"
         try:
-            async with self.session.get(url) as answer:
+            async with self.session.get(url, headers=SHOWN) as answer:
                 return await answer.json() if answer.status == 200 else None
         except (aiohttp.ClientError, TimeoutError):
             return None
@@ -119,8 +123,9 @@ class Site:
     async def decide(self, policy, key):
         """The decision for gpt-4; None when the replica cannot answer."""
         url = f"http://127.0.0.1:{policy.port}/v1/decide"
+        asked = {"key": key, "model": "gpt-4"}
         try:
-            async with self.session.post(url, json={"key": key, "model": "gpt-4"}) as answer:
+            async with self.session.post(url, json=asked, headers=SHOWN) as answer:
                 return await answer.json() if answer.status == 200 else None
         except (aiohttp.ClientError, TimeoutError):
             return None

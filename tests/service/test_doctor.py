@@ -20,12 +20,13 @@ from shared import bus, subjects
 from shared.changes import Tombstone
 from shared.credentials import Secret
 from shared.decisions import Allow, Deny
-from shared.http import listen
+from shared.http import guarded, listen
 from shared.settings import Settings
 from tests import parts
 from tests.parts import PASSWORDS, until
 from tests.service.delivery_world import World, journal_on, question, record, write
 
+TOKEN = Secret("internal-token-of-the-doctor")
 _ids = itertools.count()
 
 
@@ -62,6 +63,7 @@ class Site(World):
             nats_url=f"nats://127.0.0.1:{self.server.port}",
             nats_password=Secret(PASSWORDS["GRANTGATE_NATS_KEYS_PASSWORD"]),
             keys_url=self.keys_url,
+            internal_token=TOKEN,
         )
         said = []
         status = await doctor_command.run(settings, Options(**options), said.append)
@@ -309,7 +311,7 @@ async def test_while_keys_runs_nothing_is_repaired(site):
         return web.json_response({"refusing_writes": "for a reason"})
 
     app = web.Application()
-    app.add_routes([web.get("/health/propagation", propagation)])
+    app.add_routes([web.get("/health/propagation", guarded(propagation, TOKEN))])
     port = parts.free_port()
     await site.stack.enter_async_context(listen(app, "127.0.0.1", port))
     site.keys_url = f"http://127.0.0.1:{port}"

@@ -2,10 +2,13 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 from aiohttp import web
 
-from shared.http import listen
+from services.policy import api
+from shared.credentials import TOKEN_HEADER, Secret
+from shared.http import Readiness, listen
 
 SECRET = "sk-gg-a-secret-that-nobody-may-repeat"
 
@@ -57,3 +60,20 @@ async def test_a_failure_is_told_by_its_place_and_not_by_its_text(port, caplog, 
     assert "KeyError" in logged
     assert "test_http.py" in logged
     assert SECRET not in logged + answer.decode()
+
+
+@pytest.mark.parametrize("token", [None, Secret("the-token-of-this-policy")])
+async def test_every_route_of_policy_but_health_and_metrics_wants_its_token(token):
+    app = api.build(None, Readiness("lease"), lambda: None, token)
+    async with listen(app, "127.0.0.1", 0) as port, aiohttp.ClientSession() as session:
+        for route in app.router.routes():
+            url = f"http://127.0.0.1:{port.number}{route.resource.canonical}"
+            is_open = route.resource.canonical in ("/livez", "/readyz", "/metrics")
+            for shown in ("", "wrong", "the-token-of-another-policy"):
+                headers = {TOKEN_HEADER: shown}
+                async with session.request(route.method, url, headers=headers) as answer:
+                    assert (answer.status == 401) != is_open, route
+            if not is_open and token is not None:
+                headers = {TOKEN_HEADER: token.reveal()}
+                async with session.request(route.method, url, headers=headers) as answer:
+                    assert answer.status == 400, "let in: an empty body is no question"

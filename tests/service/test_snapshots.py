@@ -291,7 +291,7 @@ async def keys_http(journal):
     """`/internal/*` of keys on a port of its own; a function of the token."""
     async with AsyncExitStack() as stack:
 
-        async def serve(token=None):
+        async def serve(token):
             app = web.Application()
             app.add_routes(internal.routes(journal, token, new_id))
             port = free_port()
@@ -327,13 +327,14 @@ async def test_a_hole_in_the_stream_is_filled_from_keys(world, journal, keys_htt
     await until(is_there, "publication")
     await bus.ChangeStream(await world.connect("keys")).purge(subject=subjects.change(17))
 
-    feed = await world.policy(keys=KeysOverHttp(await keys_http(), None))
+    token = Secret("a-token-of-the-tests")
+    feed = await world.policy(keys=KeysOverHttp(await keys_http(token), token))
 
     await until(lambda: feed.responder.is_open, "the lease")
     assert holds(feed, journal)
 
 
-async def test_internal_routes_show_themselves_to_the_token_alone(journal, keys_http):
+async def test_internal_routes_answer_the_token_alone(journal, keys_http):
     await filled(journal, 3)
     token = Secret("a-token-of-the-tests")
     url = await keys_http(token)
@@ -341,8 +342,15 @@ async def test_internal_routes_show_themselves_to_the_token_alone(journal, keys_
     found = await KeysOverHttp(url, token).changes(1)
     assert [decode_change(data).rev for data in found] == [2, 3]
     for wrong in (None, Secret("another-token")):
-        with pytest.raises(Exception, match="404"):
+        with pytest.raises(Exception, match="401"):
             await KeysOverHttp(url, wrong).changes(1)
+
+
+async def test_without_a_token_of_its_own_keys_gives_no_snapshot_to_anybody(keys_http):
+    url = await keys_http(None)
+    for shown in (None, Secret(""), Secret("any-token")):
+        with pytest.raises(Exception, match="401"):
+            await KeysOverHttp(url, shown).changes(0)
 
 
 async def test_two_writers_at_once_leave_one_complete_snapshot(world, journal):
