@@ -12,6 +12,8 @@ from typing import Any
 import structlog
 import uvloop
 
+from shared.reading import ConfigError
+
 _CANCEL_AGAIN_S = 0.25
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -113,7 +115,7 @@ def run(
     """Start a service, keep it until SIGTERM, SIGINT or a watchdog asks, close in reverse order.
 
     `warnings` about its configuration are logged first. Returns the exit status: 0 after an
-    orderly stop.
+    orderly stop, 2 for a ConfigError, which is told as `main` tells those of the file.
     """
     log = structlog.get_logger()
     for warning in warnings:
@@ -143,4 +145,9 @@ def run(
         return stopping.exit_status
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(live())
+        try:
+            return runner.run(live())
+        except ConfigError as problem:
+            service = structlog.contextvars.get_contextvars().get("service")
+            sys.stderr.write(f"grantgate {service}: {problem}\n")
+            return 2

@@ -1,25 +1,55 @@
 """The TLS that services speak on the bus: whom they trust, and how they prove who they are."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from shared.reading import Place
 from shared.settings import Settings
+
+PAIR = "name a certificate (PEM, with its chain) and its private key without a passphrase"
+TRUSTED = "name a file of certificates (PEM)"
+
+
+@contextmanager
+def usable(setting: str, cure: str) -> Iterator[None]:
+    """Have an OSError over the files that a setting names be a ConfigError that says so."""
+    try:
+        yield
+    except OSError as problem:
+        what = f"cannot be used ({why(problem)})"
+        raise Place("settings", setting).error(what, cure) from None
+
+
+def why(problem: OSError) -> str:
+    """Say what is wrong with a file in words that hold nothing of it."""
+    if isinstance(problem, ssl.SSLError):
+        return problem.reason or "it holds no such thing in PEM"
+    return problem.strerror or type(problem).__name__
+
+
+def no_passphrase() -> bytes:
+    """For a key that has one: else it would be asked for at the terminal."""
+    return b""
 
 
 def for_nats(settings: Settings) -> ssl.SSLContext | None:
     """The context of every connection to NATS; None when nothing asks for TLS.
 
     TLS 1.2 or later, the server's certificate and name always checked. With one of the files
-    configured a connection without TLS is refused whatever the URL says. OSError when a file
+    configured a connection without TLS is refused whatever the URL says. ConfigError when a file
     cannot be used.
     """
     cert, key = settings.nats_cert_file, settings.nats_key_file
     if not (settings.nats_url.startswith("tls://") or settings.nats_ca_file or cert):
         return None
-    context = ssl.create_default_context(cafile=settings.nats_ca_file)
+    with usable("nats_ca_file", TRUSTED):
+        context = ssl.create_default_context(cafile=settings.nats_ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if cert is not None:
-        context.load_cert_chain(cert, key)
+        with usable("nats_cert_file, nats_key_file", PAIR):
+            context.load_cert_chain(cert, key, no_passphrase)
     return context
 
 

@@ -4,7 +4,6 @@ import os
 import sys
 
 from services.gateway.app import start
-from services.gateway.certificate import certificate_for
 from services.gateway.upstreams import build
 from shared import config
 from shared.service import run, set_up_logging
@@ -15,15 +14,11 @@ def main() -> int:
     try:
         loaded = config.load(None, os.environ)
         upstreams = build(loaded, os.environ)
-        certificate = certificate_for(loaded.settings, loaded.file)
     except config.ConfigError as problem:
         print(f"grantgate gateway: {problem}", file=sys.stderr)
         return 2
     set_up_logging("gateway", loaded.settings.log_level, loaded.settings.log_format)
-    return run(
-        loaded.warnings,
-        lambda stack, stopping: start(loaded, upstreams, certificate, stack, stopping),
-    )
+    return run(loaded.warnings, lambda stack, stopping: start(loaded, upstreams, stack, stopping))
 
 
 if __name__ == "__main__":

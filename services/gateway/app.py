@@ -3,7 +3,6 @@
 import asyncio
 import os
 import secrets
-import ssl
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from prometheus_client import Gauge
 from services.gateway import telemetry
 from services.gateway.admission import Admission, Policy
 from services.gateway.api import Gateway
-from services.gateway.certificate import Certificate
+from services.gateway.certificate import certificate_for
 from services.gateway.discovery import Discovery
 from services.gateway.errors import PolicyUnavailable
 from services.gateway.management import Management
@@ -27,6 +26,7 @@ from services.gateway.relay import Relay
 from services.gateway.server import StrictServer, public_port
 from services.gateway.stored_upstreams import StoredUpstreams
 from services.gateway.tunnels import Proxies
+from services.gateway.upstream_tls import UpstreamTls
 from services.gateway.upstreams import Upstreams, build
 from shared import subjects
 from shared.addresses import Reach
@@ -38,7 +38,7 @@ from shared.http import Readiness, internal_routes, listen, refuse_without_c_par
 from shared.reloading import Reloader
 from shared.service import Stopping, owned_task
 from shared.settings import Settings
-from shared.tls import for_nats
+from shared.tls import TRUSTED, for_nats, usable
 
 log = structlog.get_logger()
 
@@ -58,15 +58,15 @@ so that a request seldom meets a connection that is being closed under it."""
 
 
 async def start(
-    config: Config,
-    upstreams: Upstreams,
-    certificate: Certificate | None,
-    stack: AsyncExitStack,
-    stopping: Stopping,
+    config: Config, upstreams: Upstreams, stack: AsyncExitStack, stopping: Stopping
 ) -> None:
-    """Open everything on `stack`; the public port last, so that it closes first."""
+    """Open everything on `stack`; the public port last, so that it closes first.
+
+    Raises ConfigError for a file that a setting names and that cannot be used.
+    """
     refuse_without_c_parser()
     settings = config.settings
+    certificate = certificate_for(settings)
     readiness = Readiness("policy", "port")
     internal = web.Application()
     internal.add_routes(internal_routes(readiness))
@@ -169,10 +169,15 @@ def _replace(stored: StoredUpstreams, relay: Relay, found: Upstreams) -> None:
 
 @contextmanager
 def upstream_pools(settings: Settings) -> Iterator[Pools]:
-    """The connections to upstreams, with the environment's HTTP(S)_PROXY and NO_PROXY."""
+    """The connections to upstreams, with the environment's HTTP(S)_PROXY and NO_PROXY.
+
+    Raises ConfigError when the certificates to trust cannot be used.
+    """
     environment = urllib.request.getproxies_environment()
+    with usable("upstream_ca_file", TRUSTED):
+        tls = UpstreamTls(settings.upstream_ca_file)
     pools = Pools(
-        tls=ssl.create_default_context(cafile=settings.upstream_ca_file),
+        tls=tls,
         connect_timeout_s=settings.connect_timeout_s,
         keep_idle_s=_UPSTREAM_IDLE_S,
         most=settings.upstream_max_connections,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import structlog
 
-from shared.reading import Place
 from shared.settings import Settings
+from shared.tls import PAIR, no_passphrase, usable, why
 
 log = structlog.get_logger()
 
@@ -37,8 +37,7 @@ class Certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
-        # A key with a passphrase would be asked for at the terminal.
-        context.load_cert_chain(*self._files, password=lambda: b"")
+        context.load_cert_chain(*self._files, no_passphrase)
         return context
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
@@ -65,25 +64,14 @@ class Certificate:
                 await asyncio.to_thread(self.renew)
             except OSError as problem:
                 log.error(  # noqa: TRY400 - the line is for an operator
-                    "certificate_refused", problem=_why(problem), in_force="the one before"
+                    "certificate_refused", problem=why(problem), in_force="the one before"
                 )
 
 
-def certificate_for(settings: Settings, file: str) -> Certificate | None:
+def certificate_for(settings: Settings) -> Certificate | None:
     """What the settings name, None when they name nothing. Raises ConfigError."""
     cert, key = settings.gateway_cert_file, settings.gateway_key_file
     if cert is None or key is None:
         return None
-    try:
+    with usable("gateway_cert_file, gateway_key_file", PAIR):
         return Certificate(cert, key)
-    except OSError as problem:
-        what = f"{cert} and {key} cannot be used ({_why(problem)})"
-        cure = "name a certificate (PEM, with its chain) and its private key without a passphrase"
-        raise Place(file, "grantgate.gateway_cert_file").error(what, cure) from None
-
-
-def _why(problem: OSError) -> str:
-    """Say what is wrong in words that hold nothing of the files."""
-    if isinstance(problem, ssl.SSLError):
-        return problem.reason or "no certificate or key in PEM"
-    return problem.strerror or type(problem).__name__

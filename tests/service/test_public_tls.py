@@ -223,15 +223,14 @@ def test_a_pair_that_cannot_be_used_is_refused_by_name(authority, wrong):
         cert = key
     told = Settings(gateway_cert_file=cert, gateway_key_file=key)
     with pytest.raises(ConfigError, match="gateway_cert_file") as refusal:
-        certificate_for(told, "config.yaml")
-    assert cert in str(refusal.value)
+        certificate_for(told)
     assert "BEGIN" not in str(refusal.value)
 
 
 def test_one_file_without_the_other_is_refused():
     with pytest.raises(ConfigError, match="belong together"):
         read_settings({"gateway_cert_file": "x.pem"}, {}, "config.yaml")
-    assert certificate_for(Settings(), "config.yaml") is None
+    assert certificate_for(Settings()) is None
 
 
 async def test_a_gateway_with_a_bad_pair_does_not_start_and_says_why(tmp_path):
@@ -251,6 +250,5 @@ async def test_a_gateway_with_a_bad_pair_does_not_start_and_says_why(tmp_path):
     )
     _, said = await process.communicate()
     assert process.returncode == 2
-    assert said.count(b"\n") == 1
-    assert b"no.pem" in said
-    assert b"gateway_cert_file" in said
+    assert b"Traceback" not in said
+    assert said.splitlines()[-1].startswith(b"grantgate gateway: settings: gateway_cert_file")

@@ -5,12 +5,14 @@ What the environment and the settings say is read as the gateway reads it.
 
 import asyncio
 import contextlib
+import ssl
 from contextlib import asynccontextmanager
 
 import pytest
 
 from services.gateway.app import upstream_pools
 from services.gateway.pool import Unreachable, target_of
+from shared.reading import ConfigError
 from tests.authority import Authority
 from tests.service.gateway_world import settings
 
@@ -225,3 +227,54 @@ async def test_what_is_not_tls_goes_to_its_own_proxy_alone(monkeypatch):
             assert await ask(pools, "http://models.test/v1/x") == b"hello"
     assert len(proxy.heads) == 1
     assert not other.heads
+
+
+class Reuse:
+    """A server's answers, each the last of its connection; `seen` says which were resumed."""
+
+    def __init__(self):
+        self.seen = []
+
+    async def __call__(self, reader, writer):
+        self.seen.append(writer.get_extra_info("ssl_object").session_reused)
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(2)
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_is_continued_with_whom_it_was_made_and_nobody_else(authority, version):
+    first, second = Reuse(), Reuse()
+    here, there = authority.server("localhost"), authority.server("127.0.0.1")
+    here.maximum_version = there.maximum_version = version
+    async with serving(first, here) as port, serving(second, there) as other_port:
+        with upstream_pools(settings(upstream_ca_file=str(authority.ca))) as pools:
+            for _ in range(3):
+                assert await ask(pools, f"https://localhost:{port}/v1/x") == b"hi"
+            for _ in range(2):
+                assert await ask(pools, f"https://127.0.0.1:{other_port}/v1/x") == b"hi"
+    assert first.seen == [False, True, True]
+    assert second.seen == [False, True]
+
+
+async def test_a_session_does_not_stand_for_a_certificate(authority, tmp_path):
+    reuse, stranger = Reuse(), Authority(tmp_path / "theirs")
+    with upstream_pools(settings(upstream_ca_file=str(authority.ca))) as pools:
+        async with serving(reuse, authority.server("localhost")) as port:
+            assert await ask(pools, f"https://localhost:{port}/v1/x") == b"hi"
+        async with serving(reuse, stranger.server("localhost")) as port:
+            with pytest.raises(Unreachable):
+                await ask(pools, f"https://localhost:{port}/v1/x")
+        async with serving(reuse, authority.server("localhost")) as port:
+            assert await ask(pools, f"https://localhost:{port}/v1/x") == b"hi"
+    assert reuse.seen == [False, False]
+
+
+def test_a_file_of_no_certificates_is_refused_by_name(tmp_path):
+    (tmp_path / "empty.pem").write_bytes(b"")
+    for file in ("empty.pem", "missing.pem"):
+        with (
+            pytest.raises(ConfigError, match="upstream_ca_file"),
+            upstream_pools(settings(upstream_ca_file=str(tmp_path / file))),
+        ):
+            pass
