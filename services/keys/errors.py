@@ -23,6 +23,10 @@ class AlreadyTaken(ManagementError):
     """A name or id is in use: choose another."""
 
 
+class AlreadyMember(ManagementError):
+    """Whoever was to be added to a team is in it: change them by an update."""
+
+
 class Conflict(ManagementError):
     """What is asked contradicts what was done before under the same name."""
 

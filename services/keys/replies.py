@@ -6,6 +6,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from services.keys.errors import (
+    AlreadyMember,
     AlreadyTaken,
     Conflict,
     Denied,
@@ -25,6 +26,7 @@ from shared.decisions import DenyReason
 STATUSES: Mapping[type[ManagementError], tuple[int, str]] = {
     InvalidRequest: (400, "invalid_request_error"),
     AlreadyTaken: (400, "bad_request_error"),
+    AlreadyMember: (400, "team_member_already_in_team"),
     MayNotCall: (401, "auth_error"),
     NotPermitted: (401, "team_member_permission_error"),
     Forbidden: (403, "permission_denied"),

@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from services.keys.answers import membership_rows, team_row
 from services.keys.callers import role_in
-from services.keys.errors import AlreadyTaken, Forbidden, InvalidRequest, NotFound
+from services.keys.errors import AlreadyMember, Forbidden, InvalidRequest, NotFound
 from services.keys.key_management import without_keys
 from services.keys.management import (
     Answer,
@@ -36,6 +36,8 @@ from services.keys.team_requests import (
 
 _STORED = ("max_budget_in_team", "budget_duration", "tpm_limit", "rpm_limit")
 _MAX_MEMBERS = 10_000
+MAX_BULK = 500
+"""Users added to a team by one call, as in LiteLLM."""
 
 
 def check_leads(ctx: Context, team: TeamRecord) -> None:
@@ -47,9 +49,9 @@ def check_leads(ctx: Context, team: TeamRecord) -> None:
 
 
 def add(state: State, request: MemberAdd, ctx: Context) -> Plan:
-    """Make users members of a team, or give members another role.
+    """Make users members of a team. Who is one stays as they are: `update` changes members.
 
-    Raises NotFound, Forbidden, InvalidRequest, AlreadyTaken.
+    Raises NotFound, Forbidden, InvalidRequest; AlreadyMember when all of them are.
     """
     members = request.member if isinstance(request.member, list) else [request.member]
     team = find_team(state, request.team_id)
@@ -57,12 +59,16 @@ def add(state: State, request: MemberAdd, ctx: Context) -> Plan:
 
 
 def bulk_add(state: State, request: MemberBulkAdd, ctx: Context) -> Plan:
-    """Make several users, or every known one, members of a team. Raises as `add` does.
+    """Make several users, or every known one, members of a team.
 
-    Who is a member already keeps their role: no bulk call may take a team its admins.
+    Who is a member already stays as they are: no bulk call may take a team its admins.
+    Raises NotFound, Forbidden, InvalidRequest.
     """
     members = given(request.members, [])
     if given(request.all_users, default=False):
+        if Scope.ANY not in ctx.caller.scopes:
+            msg = "all_users: only a proxy admin adds every user; name the members"
+            raise Forbidden(msg, "all_users")
         known = (Member(role="user", user_id=user_id) for user_id in state.users)
         members = [*members, *known]
     team = find_team(state, request.team_id)
@@ -80,40 +86,39 @@ def _added(
     check_leads(ctx, team)
     is_one = isinstance(request, MemberAdd) and isinstance(request.member, Member)
     field = "member" if isinstance(request, MemberAdd) else "members"
-    if not members:
-        msg = f"{field} must name at least one user"
+    if not 0 < len(members) <= MAX_BULK:
+        msg = f"{field} must name 1 to {MAX_BULK} users"
         raise InvalidRequest(msg, field)
-    updated = []
+    named, added = [], []
     for position, member in enumerate(members):
         where = field if is_one else f"{field}[{position}]"
         user_id = user_named(state, member.user_id, member.user_email, where)
-        role: str = member.role
-        had = role_in(team, user_id)
-        if had is not None and isinstance(request, MemberBulkAdd):
-            role = had
-        elif had == role:
-            msg = f"User={user_id} is already a member of this team with the role {member.role!r}"
-            raise AlreadyTaken(msg, where)
-        team = with_role(team, user_id, member.user_email, role)
-        team = _with_membership(team, user_id, request)
-        updated.append(user_id)
+        named.append(user_id)
+        if role_in(team, user_id) is None:
+            team = with_role(team, user_id, member.user_email, member.role)
+            team = _with_membership(team, user_id, request)
+            added.append(user_id)
+    if not added and isinstance(request, MemberAdd):
+        who = f"User already in team: user_id={named[0]}" if is_one else "All users already in team"
+        msg = f"{who}. Use /team/member_update to change a member."
+        raise AlreadyMember(msg, "member")
     if len(team.details.members_with_roles) > _MAX_MEMBERS:
         msg = f"a team has at most {_MAX_MEMBERS} members"
         raise InvalidRequest(msg, field)
     warnings = unknown_entries(state, given(request.allowed_models, []))
     answer: Answer = {
         **team_row(team),
-        "updated_users": [{"user_id": user_id} for user_id in updated],
+        "updated_users": [{"user_id": user_id} for user_id in added],
         "updated_team_memberships": [
-            row for row in membership_rows(team) if row["user_id"] in updated
+            row for row in membership_rows(team) if row["user_id"] in added
         ],
         "warnings": warnings,
     }
     if isinstance(request, MemberBulkAdd):
         answer.update(
-            results=[{"user_id": user, "success": True, "error": None} for user in updated],
-            total_requested=len(updated),
-            successful_additions=len(updated),
+            results=[{"user_id": user, "success": True, "error": None} for user in named],
+            total_requested=len(named),
+            successful_additions=len(named),
             failed_additions=0,
         )
     return Plan(writes=(_touched(team, ctx),), answer=answer, reason=reason)

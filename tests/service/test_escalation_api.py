@@ -206,6 +206,11 @@ ATTEMPTS = {
         "/team/member_add",
         {"team_id": "t2", "member": {"role": "admin", "user_id": "lead"}},
     ),
+    "every user for the leader's team": (
+        KEYS["lead"],
+        "/team/bulk_member_add",
+        {"team_id": "t", "all_users": True},
+    ),
     "a wider list for the team": (
         KEYS["lead"],
         "/team/update",

@@ -1,6 +1,6 @@
 import pytest
 
-from services.keys.errors import AlreadyTaken, InvalidRequest, NotFound
+from services.keys.errors import AlreadyMember, InvalidRequest, NotFound
 from tests.unit.management_world import World
 
 
@@ -55,17 +55,40 @@ def test_a_team_is_made_with_members_by_address(world, call):
     found = [(m["user_id"], m["role"]) for m in team["members_with_roles"]]
     assert found == [("ann", "admin"), ("bob", "user")]
     member = {"role": "user", "user_email": "ann@example.com"}
-    answer = world.do("team/member_add", team_id=team_id, member=member)
-    assert [m["user_id"] for m in answer["members_with_roles"]] == ["ann", "bob"]
+    with pytest.raises(AlreadyMember, match="user_id=ann"):
+        world.plan("team/member_add", team_id=team_id, member=member)
 
 
-def test_a_member_is_not_added_twice_and_can_get_another_role(world):
-    add(world)
-    with pytest.raises(AlreadyTaken):
-        add(world)
-    member = {"role": "admin", "user_id": "bob"}
-    answer = world.do("team/member_add", team_id="t", member=member)
-    assert [m["role"] for m in answer["members_with_roles"]] == ["admin"]
+@pytest.mark.parametrize("role", ["user", "admin"])
+@pytest.mark.parametrize("several", [False, True])
+def test_to_add_members_again_changes_nothing_of_them(world, role, several):
+    add(world, allowed_models=["gpt-4"])
+    bob = {"role": role, "user_id": "bob"}
+    again = {"team_id": "t", "member": [bob] if several else bob, "allowed_models": []}
+    with pytest.raises(AlreadyMember) as caught:
+        world.plan("team/member_add", **again)
+    assert caught.value.param == "member"
+
+
+def test_of_several_those_who_are_no_members_yet_are_added(world):
+    add(world, allowed_models=["gpt-4"])
+    new = {"role": "user", "user_email": "ann@example.com"}
+    members = [{"role": "admin", "user_id": "bob"}, new, {**new, "role": "admin"}]
+    answer = world.do("team/member_add", team_id="t", member=members, allowed_models=["openai/*"])
+    found = [(m["user_id"], m["role"]) for m in answer["members_with_roles"]]
+    assert found == [("bob", "user"), ("ann", "user")]
+    assert answer["updated_users"] == [{"user_id": "ann"}]
+    assert [row["user_id"] for row in answer["updated_team_memberships"]] == ["ann"]
+    assert grant(world).member_models == {"bob": ("gpt-4",), "ann": ("openai/*",)}
+
+
+def test_no_more_are_added_at_once_than_in_litellm(world):
+    members = [{"role": "user", "user_id": f"u{number}"} for number in range(501)]
+    for call, field in (("team/member_add", "member"), ("team/bulk_member_add", "members")):
+        with pytest.raises(InvalidRequest) as caught:
+            world.plan(call, team_id="t", **{field: members})
+        assert caught.value.param == field
+    world.do("team/member_add", team_id="t", member=members[:500])
 
 
 def test_a_teams_default_list_is_what_new_members_get(world):
@@ -79,7 +102,8 @@ def test_everybody_can_be_added(world):
     world.do("user/new", user_id="eve", auto_create_key=False)
     answer = world.do("team/bulk_member_add", team_id="t", all_users=True)
     assert [m["user_id"] for m in answer["members_with_roles"]] == ["ann", "eve"]
-    assert len(world.do("team/bulk_member_add", team_id="t", all_users=True)["updated_users"]) == 2
+    again = world.do("team/bulk_member_add", team_id="t", all_users=True)
+    assert (again["updated_users"], again["total_requested"]) == ([], 2)
 
 
 def test_an_update_keeps_what_was_not_sent_and_null_takes_the_list_away(world):
