@@ -22,6 +22,8 @@ MAX_SECRET = 512
 _MINTED = re.compile(rf"{MINTED_PREFIX}[0-9A-Za-z]{{{_BODY + _CHECK}}}")
 _SECRET = re.compile(r"sk-[\x21-\x7e]+")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_WITHIN = re.compile(rf"sk-[\x21-\x7e]{{{MIN_CUSTOM_KEY - 3},}}")
+_CLOSING = 4
 
 
 class Secret:
@@ -108,3 +110,15 @@ def is_digest(text: str) -> bool:
 def key_name(secret: Secret) -> str:
     """The short form that may be shown: `sk-...` and the last four characters."""
     return "sk-..." + secret.reveal()[-4:]
+
+
+def masked(text: str) -> str:
+    """A text as it may be shown when somebody may have put keys in it: with their short forms."""
+    return _WITHIN.sub(_short, text) if "sk-" in text else text
+
+
+def _short(found: re.Match[str]) -> str:
+    """The key's short form, with the few marks of the sentence around it that came along."""
+    run = found[0]
+    key = run[:-_CLOSING] + run[-_CLOSING:].rstrip("'\"`)],.:;")
+    return key_name(Secret(key)) + run[len(key) :]

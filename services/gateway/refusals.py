@@ -1,16 +1,13 @@
 """What a refusal looks like to the client who gets it: one table, total over the deny reasons."""
 
-import re
-
 import msgspec
 
 from services.gateway.routes import Dialect
-from shared.credentials import Secret, key_name
+from shared.credentials import masked
 from shared.decisions import Deny, DenyReason, trimmed
 
 ENTRIES_LISTED = 20
 _NAME_SHOWN = 200
-_KEY = re.compile(r"sk-[\x21-\x7e]{13,}")
 _encoder = msgspec.json.Encoder()
 
 
@@ -124,8 +121,7 @@ def shown(name: str) -> str:
 
     A key that was put in a model's place is not repeated.
     """
-    if "sk-" in name:
-        name = _KEY.sub(lambda found: key_name(Secret(found[0])), name)
+    name = masked(name)
     cut = name[:_NAME_SHOWN] + ("..." if len(name) > _NAME_SHOWN else "")
     return cut if cut.isprintable() else cut.encode("unicode_escape").decode()
 

@@ -2,17 +2,22 @@
 
 import msgspec
 
+from shared.credentials import masked
 from shared.decisions import DenyReason
 
 
 class ManagementError(Exception):
-    """A call that was not carried out. Its text is for the caller; it never holds a secret."""
+    """A call that was not carried out. Its text is for the caller, and for a log perhaps.
+
+    It may repeat what the caller sent: a key that was put in the place of an id, of a name or
+    of a field is told by its short form alone.
+    """
 
     def __init__(self, message: str, param: str | None = None) -> None:
         """Say what is wrong and, when one field is at fault, which."""
-        super().__init__(message)
-        self.message = message
-        self.param = param
+        self.message = masked(message)
+        super().__init__(self.message)
+        self.param = None if param is None else masked(param)
 
 
 class InvalidRequest(ManagementError):

@@ -13,7 +13,6 @@ from services.keys.permits import lists_of_key
 from services.keys.records import ModelRecord
 from services.keys.roles import Scope
 from services.keys.state import State
-from shared.credentials import Secret, key_name
 
 
 def model_info(state: State, query: ModelInfoQuery, ctx: Context) -> Answer:
@@ -22,10 +21,7 @@ def model_info(state: State, query: ModelInfoQuery, ctx: Context) -> Answer:
     if query.litellm_model_id is not UNSET:
         found = [record for record in found if record.grant.id == query.litellm_model_id]
         if not found:
-            named = query.litellm_model_id
-            # A key that was put in an id's place is not repeated.
-            shown = key_name(Secret(named)) if named.startswith("sk-") else named[:256]
-            msg = f"Model id = {shown} not found on Grantgate"
+            msg = f"Model id = {query.litellm_model_id[:256]} not found on Grantgate"
             raise NotFound(msg, "litellm_model_id")
     return {"data": [model_row(record, in_full=_is_admin(ctx)) for record in found]}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.credentials import Secret, is_digest, is_wellformed, key_name, mint
+from shared.credentials import Secret, is_digest, is_wellformed, key_name, masked, mint
 
 
 def minted(seed):
@@ -52,6 +52,14 @@ def test_printing_a_secret_shows_nothing_of_it():
     secret = Secret("sk-abcdefghijkl")
     assert "abcdef" not in f"{secret} {secret!r} {[secret]}"
     assert key_name(secret) == "sk-...ijkl"
+
+
+def test_a_text_keeps_of_the_keys_in_it_their_short_forms():
+    key = "sk-a/key%with.all+kinds~of=characters!"
+    for text in (f"no team '{key}'.", f"[{key!r}, {key!r}] are taken", f"/key/{key}", f"é{key}é"):
+        assert masked(text) == text.replace(key, "sk-...ers!")
+    for text in ("Keys start with 'sk-'.", "no model sk-learn", "sk-..."):
+        assert masked(text) == text
 
 
 def test_a_digest_is_told_from_a_key():
