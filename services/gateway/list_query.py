@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from services.gateway.errors import Rejected
+from shared.flags import read_flag
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -26,7 +27,6 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 LIST_PARAMETERS = frozenset(ListQuery.__struct_fields__)
 _FLAGS = LIST_PARAMETERS - {"team_id"}
-_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 def read_list_query(parameters: Iterable[tuple[str, str]]) -> ListQuery:
@@ -39,7 +39,7 @@ def read_list_query(parameters: Iterable[tuple[str, str]]) -> ListQuery:
         if name in given:
             raise Rejected(400, f"{name}: is given twice", param=name)
         if name in _FLAGS:
-            flag = _TRUTH.get(value.lower())
+            flag = read_flag(value)
             if flag is None:
                 raise Rejected(400, f"{name}: must be true or false", param=name)
             given[name] = flag

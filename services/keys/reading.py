@@ -10,6 +10,7 @@ import msgspec
 
 from services.keys.errors import FieldProblem, InvalidRequest, WrongFields
 from services.keys.requests import Request
+from shared.flags import read_flag
 
 R = TypeVar("R", bound=Request)
 
@@ -112,10 +113,19 @@ def read_body(members: Mapping[str, object], request: type[R]) -> tuple[R, tuple
 
 def read_query(values: Mapping[str, str], request: type[R]) -> R:
     """Type a query string's values. Raises WrongFields."""
+    given: dict[str, object] = dict(values)
+    for name in _flags_of(request) & values.keys():
+        flag = read_flag(values[name])
+        given[name] = values[name] if flag is None else flag
     try:
-        return msgspec.convert(dict(values), request, strict=False)
+        return msgspec.convert(given, request, strict=False)
     except msgspec.ValidationError as error:
         raise WrongFields(_problem(error, "query")) from error
+
+
+@cache
+def _flags_of(request: type[Request]) -> frozenset[str]:
+    return frozenset(name for name, hint in get_type_hints(request).items() if hint is bool)
 
 
 @cache

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from services.gateway.list_query import ListQuery, read_list_query
 from services.keys.errors import InvalidRequest, WrongFields
 from services.keys.json_body import BODY, read_object
 from services.keys.reading import RESTRICTING, read_body, read_query
@@ -170,6 +171,8 @@ def test_a_wrong_type_is_told_in_pydantics_words(body, request_type, problem):
         ({"page": "0"}, ("greater_than_equal", ("query", "page"))),
         ({"page": "x"}, ("int_type", ("query", "page"))),
         ({"sort_by": "secret"}, ("literal_error", ("query", "sort_by"))),
+        ({"dangling": "maybe"}, ("bool_type", ("query", "dangling"))),
+        ({"dangling": ""}, ("bool_type", ("query", "dangling"))),
     ],
 )
 def test_a_wrong_query_is_told_the_same_way(query, problem):
@@ -182,6 +185,17 @@ def test_a_wrong_query_is_told_the_same_way(query, problem):
 def test_query_text_becomes_numbers_and_truth_values():
     query = read_query({"page": "2", "return_full_object": "true", "team_id": "7"}, KeyListQuery)
     assert (query.page, query.return_full_object, query.team_id) == (2, True, "7")
+
+
+# Pydantic 2's words for a bool; its documentation lists them.
+@pytest.mark.parametrize("word", ["true", "TRUE", "t", "yes", "y", "on", "1", "Yes"])
+@pytest.mark.parametrize("opposite", ["false", "False", "f", "no", "n", "off", "0", "OFF"])
+def test_a_flag_is_read_in_pydantics_words(word, opposite):
+    query = read_query({"dangling": word, "substring_matching": opposite}, KeyListQuery)
+    assert (query.dangling, query.substring_matching) == (True, False)
+    names = ((word, "only_model_access_groups"), (opposite, "return_wildcard_routes"))
+    listed = read_list_query((name, said) for said, name in names)
+    assert listed == ListQuery(only_model_access_groups=True)
 
 
 def test_an_unknown_field_is_ignored_with_a_warning():
