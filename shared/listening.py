@@ -13,7 +13,8 @@ import select
 import socket
 import struct
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 _SO_ATTACH_FILTER = 26
 _HANDSHAKES_S = 0.05
@@ -79,3 +80,30 @@ def _has_waiting(listeners: list[socket.socket]) -> bool:
     for listener in listeners:
         poll.register(listener, select.POLLIN)
     return bool(poll.poll(0))
+
+
+@contextmanager
+def reserved(host: str, port: int, *, for_one: bool = False) -> Iterator[int]:
+    """Keep a port for processes that listen on it within the block; 0 picks one.
+
+    They share it with SO_REUSEPORT; `for_one` keeps it for one that has it alone. Raises OSError:
+    something listens there already that does not share.
+    """
+    family, *_, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family) as holder:
+        option = socket.SO_REUSEADDR if for_one else socket.SO_REUSEPORT
+        holder.setsockopt(socket.SOL_SOCKET, option, 1)
+        if family == socket.AF_INET6:
+            # As asyncio has it: the port may be another's in IPv4.
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            # Bound but never listening: it is offered no connection.
+            holder.bind(address)
+        except OSError:
+            # Connections of a former owner may linger in TIME_WAIT.
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(address)
+        bound: int = holder.getsockname()[1]
+        yield bound

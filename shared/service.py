@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import time
@@ -13,6 +14,9 @@ import structlog
 import uvloop
 
 from shared.reading import ConfigError
+
+WORKER = "GRANTGATE_WORKER"
+"""The variable in which a worker of several finds its number."""
 
 _CANCEL_AGAIN_S = 0.25
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -56,6 +60,8 @@ def set_up_logging(service: str, level: str, form: str) -> None:
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     structlog.contextvars.bind_contextvars(service=service)
+    if (worker := os.environ.get(WORKER, "")).isdecimal():
+        structlog.contextvars.bind_contextvars(worker=int(worker))
 
 
 class Stopping:

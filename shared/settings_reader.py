@@ -39,6 +39,7 @@ OTHER_VARIABLES = frozenset(
     for name in (
         "CONFIG",
         "MASTER_KEY",
+        "WORKER",
         "NATS_KEYS_PASSWORD",
         "NATS_POLICY_PASSWORD",
         "NATS_GATEWAY_PASSWORD",

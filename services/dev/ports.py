@@ -7,6 +7,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from shared.listening import reserved
+
 HOST = "127.0.0.1"
 _RANGE = range(20000, 32000)
 """Below where Linux takes the ports of outgoing connections from: one of those could otherwise
@@ -46,16 +48,7 @@ def held(port: int) -> Iterator[int]:
     if port and not _is_free(port):
         message = f"port {port} of {HOST} is taken: choose another with --port"
         raise PortTaken(message)
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            # Bound but never listening: it is offered no connection.
-            holder.bind((HOST, port))
-        except OSError:
-            # Connections of a former owner may linger in TIME_WAIT.
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            holder.bind((HOST, port))
-        bound: int = holder.getsockname()[1]
+    with reserved(HOST, port) as bound:
         yield bound
 
 

@@ -1,10 +1,8 @@
 """Child processes that live and die together: one ends, all end, and none is left behind."""
 
 import asyncio
-import ctypes
 import os
 import signal
-import sys
 from asyncio.subprocess import Process
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +13,8 @@ from typing import BinaryIO, Self
 
 import msgspec
 
+from shared.children import before_exec
+
 GRACE_S = 10.0
 """How long a child may take to end after SIGTERM."""
 LAST_LINES = 20
@@ -22,9 +22,6 @@ LAST_LINES = 20
 _OUTPUT_S = 1.0
 _CHUNK_BYTES = 65536
 _NAME_WIDTH = 9
-_PR_SET_PDEATHSIG = 1
-
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 Say = Callable[[str], None]
 
@@ -64,17 +61,6 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
             cause = f"exit status {self.status}"
         lines = "".join(f"\n    {line}" for line in self.last_lines)
         return f"{self.name} died ({cause}); its last lines:{lines}"
-
-
-def _before_exec(parent: int) -> None:
-    """Lead a process group, and have the kernel end this process with `parent` (on Linux)."""
-    os.setpgid(0, 0)
-    # Until it has a handler of its own: it may be asked to reload while it starts.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if _prctl is not None:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 class _Child:
@@ -192,7 +178,7 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_end,
                 stderr=asyncio.subprocess.STDOUT,
-                preexec_fn=lambda: _before_exec(parent),
+                preexec_fn=lambda: before_exec(parent, signal.SIGKILL),
             )
         except BaseException:
             output.close()
