@@ -34,8 +34,21 @@ ConfigFile = Annotated[
 ]
 
 
-def _serve(service: str, config: Path | None) -> None:
+WorkersCount = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        metavar="N",
+        help="How many processes. Else the setting `workers`, else one.",
+    ),
+]
+
+
+def _serve(service: str, config: Path | None, workers: int | None = None) -> None:
     """Run a service in this process and end with its exit status."""
+    if workers is not None:
+        os.environ["GRANTGATE_WORKERS"] = str(workers)
     if config is not None:
         # Not resolved: where the name is a link, another file may stand behind it later.
         os.environ["GRANTGATE_CONFIG"] = str(config.absolute())
@@ -144,15 +157,15 @@ def keys(*, config: ConfigFile = None) -> None:
 
 
 @app.command()
-def policy(*, config: ConfigFile = None) -> None:
+def policy(*, config: ConfigFile = None, workers: WorkersCount = None) -> None:
     """Run a policy replica: it holds the grants and answers every decision (needs NATS)."""
-    _serve("policy", config)
+    _serve("policy", config, workers)
 
 
 @app.command()
-def gateway(*, config: ConfigFile = None) -> None:
+def gateway(*, config: ConfigFile = None, workers: WorkersCount = None) -> None:
     """Run a gateway: the public port, which asks policy and relays to upstreams (needs NATS)."""
-    _serve("gateway", config)
+    _serve("gateway", config, workers)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import prometheus_client
 import structlog
 from aiohttp import web
 
+from shared.credentials import TOKEN_HEADER
 from shared.http import error_body, listen
 from shared.service import Stopping, owned_task
 from shared.workers import Service, Workers
@@ -17,6 +18,7 @@ from shared.workers import Service, Workers
 log = structlog.get_logger()
 
 _ANSWER_S = 1.0
+_SENT_ON = ("Content-Type", TOKEN_HEADER)
 _PASSED_ON = ("Content-Type", "Retry-After", "x-grantgate-revision")
 _NOBODY = error_body("No worker is ready.", "api_error", None, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -40,11 +42,11 @@ def _routes(workers: Workers, session: aiohttp.ClientSession) -> list[web.RouteD
     async def pass_on(request: web.Request) -> web.Response:
         url = workers.any_ready()
         if url is not None:
-            kind = {"Content-Type": request.headers.get("Content-Type", "text/plain")}
+            headers = {k: request.headers[k] for k in _SENT_ON if k in request.headers}
             body = await request.read()
             with suppress(aiohttp.ClientError, TimeoutError):
                 async with session.request(
-                    request.method, url + request.path_qs, data=body, headers=kind
+                    request.method, url + request.path_qs, data=body, headers=headers
                 ) as answer:
                     kept = {k: answer.headers[k] for k in _PASSED_ON if k in answer.headers}
                     body = await answer.read()
@@ -65,7 +67,11 @@ def _routes(workers: Workers, session: aiohttp.ClientSession) -> list[web.RouteD
 
 
 async def start(service: Service, stack: AsyncExitStack, stopping: Stopping) -> None:
-    """Have the workers run until `stack` ends, which waits for all of them."""
+    """Have the workers run until `stack` ends, which waits for all of them.
+
+    Raises ConfigError when they would end at once.
+    """
+    service.check()
     session = aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=_ANSWER_S),
         # A connection that is kept would have to be waited for when a worker stops.

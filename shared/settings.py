@@ -71,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keys_url: _HttpUrl = "http://127.0.0.1:4001"
     keys_host: _Host = "127.0.0.1"
     keys_port: _Port = 4001
+    workers: _Count = 1
     policy_host: _Host = "127.0.0.1"
     policy_port: _Port = 4002
     gateway_host: _Host = "127.0.0.1"

@@ -29,7 +29,7 @@ _LOOPBACK = "127.0.0.1"
 _LOOK_S = 0.5
 _LOOK_SOON_S = 0.05
 """How often workers are looked at, and how often while one of them starts."""
-_STOP_S = 3.0
+_STOP_S = 4.0
 """What a worker may take to stop beside draining."""
 
 # Not the registry of the process: in that stand the metrics of a service that it does not run.

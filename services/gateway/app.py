@@ -57,6 +57,13 @@ _UPSTREAM_IDLE_S = 4.0
 so that a request seldom meets a connection that is being closed under it."""
 
 
+def check(settings: Settings) -> None:
+    """Raise ConfigError for a file that a setting names and that `start` could not use."""
+    certificate_for(settings)
+    for_nats(settings)
+    _upstream_tls(settings)
+
+
 async def start(
     config: Config, upstreams: Upstreams, stack: AsyncExitStack, stopping: Stopping
 ) -> None:
@@ -174,10 +181,8 @@ def upstream_pools(settings: Settings) -> Iterator[Pools]:
     Raises ConfigError when the certificates to trust cannot be used.
     """
     environment = urllib.request.getproxies_environment()
-    with usable("upstream_ca_file", TRUSTED):
-        tls = UpstreamTls(settings.upstream_ca_file)
     pools = Pools(
-        tls=tls,
+        tls=_upstream_tls(settings),
         connect_timeout_s=settings.connect_timeout_s,
         keep_idle_s=_UPSTREAM_IDLE_S,
         most=settings.upstream_max_connections,
@@ -191,6 +196,11 @@ def upstream_pools(settings: Settings) -> Iterator[Pools]:
         yield pools
     finally:
         pools.close()
+
+
+def _upstream_tls(settings: Settings) -> UpstreamTls:
+    with usable("upstream_ca_file", TRUSTED):
+        return UpstreamTls(settings.upstream_ca_file)
 
 
 def keys_session_for(settings: Settings) -> aiohttp.ClientSession:

@@ -130,9 +130,7 @@ class World:
         publisher = Publisher(
             log or self.log,
             stream,
-            **options,
-            lease_s=LEASE_S,
-            margin_s=MARGIN_S,
+            **{"lease_s": LEASE_S, "margin_s": MARGIN_S, **options},
             boottime=boottime,
             new_id=lambda: secrets.token_hex(4),
         )
