@@ -1,6 +1,7 @@
 """How a service lives: one event loop, one stack of what it opened, one way to stop."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -19,6 +20,8 @@ WORKER = "GRANTGATE_WORKER"
 """The variable in which a worker of several finds its number."""
 
 _CANCEL_AGAIN_S = 0.25
+_YOUNG = 20_000
+"""New objects after which cycles are looked for among them."""
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -102,6 +105,17 @@ async def owned_task(
         await end(task)
 
 
+def _seldom_look_for_cycles() -> None:
+    """Leave what a start has made out of collections, and look at the rest less often.
+
+    Requests leave hardly any cycles, and the 700 objects that Python waits for by default are
+    those of a few requests in flight: 5 % of a gateway's time went into looking at them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG)
+
+
 async def end(task: asyncio.Task[None]) -> None:
     """Cancel a task until it is over; raises what it ended with, if not the cancellation.
 
@@ -140,6 +154,7 @@ def run(
             await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
+                _seldom_look_for_cycles()
                 log.info("started")
                 await asked
             else:
