@@ -7,6 +7,7 @@ Both directions are allow-lists, so hop-by-hop headers, cookies, forwarding head
 import hmac
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 from services.gateway.errors import Rejected
 from shared.credentials import Secret
@@ -55,9 +56,12 @@ _SAYS_WHAT_FOLLOWS = frozenset(
 )
 """Headers of which two readers could believe different ones."""
 
-_FORWARD = {name.encode(): name for name in _TO_UPSTREAM}
-_KEYS = {name.encode(): name for name in _CREDENTIALS}
-_READ = {name.encode(): name for name in _ONCE}
+_Kind = Literal["crosses", "key", "read"]
+_KNOWN: dict[bytes, tuple[_Kind, str]] = {
+    **{name.encode(): ("crosses", name) for name in _TO_UPSTREAM},
+    **{name.encode(): ("key", name) for name in _CREDENTIALS},
+    **{name.encode(): ("read", name) for name in _ONCE},
+}
 
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(\S+)")
@@ -108,26 +112,23 @@ def read(raw_headers: Iterable[tuple[bytes, bytes]]) -> Inbound:
     """Sort a request's headers into what is read here, what crosses, and what is dropped."""
     inbound = Inbound()
     for raw_name, raw_value in raw_headers:
-        lowered = raw_name.lower()
-        name = _FORWARD.get(lowered)
-        if name is not None:
-            value = raw_value.decode("latin-1")
+        known = _KNOWN.get(raw_name) or _KNOWN.get(raw_name.lower())
+        if known is None:
+            continue
+        kind, name = known
+        value = raw_value.decode("latin-1")
+        if kind == "crosses":
             # A value that is not plain text is dropped: nothing that could split a header crosses.
             if _VALUE.fullmatch(value):
                 inbound.forwarded.append((name, value))
-            continue
-        name = _READ.get(lowered)
-        if name is not None:
-            value = raw_value.decode("latin-1")
+        elif kind == "key":
+            inbound.keys.append((name, value))
+        else:
             if name in inbound.fields:
                 inbound.repeated.add(name)
                 if name == "connection":  # the one of these that is a list
                     value = f"{inbound.fields[name]}, {value}"
             inbound.fields[name] = value
-            continue
-        name = _KEYS.get(lowered)
-        if name is not None:
-            inbound.keys.append((name, raw_value.decode("latin-1")))
     _drop_connection_listed(inbound)
     return inbound
 
