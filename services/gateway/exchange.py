@@ -95,26 +95,31 @@ class Exchange:
         reader.feed(data)
         if reader.problem:
             self.fail(Broken(reader.problem))
+        elif self._sink is not None and not reader.is_complete:
+            self._pass_on(self._sink)
         elif reader.has_head:
             self._progress()
 
+    def _pass_on(self, sink: Sink) -> None:
+        """Give a sink that waits for it what has come of the body."""
+        reader = self._reader
+        if not reader.chunks:
+            return
+        self._waiting_since = self._loop.time()
+        if not sink.write(reader.take()):
+            self._sink = None
+            self._carrier.pause()
+            self._wake()
+
     def _progress(self) -> None:
         """Tell who waits what has come: the head, more of the body, the end."""
-        reader, sink = self._reader, self._sink
+        reader = self._reader
         if not self.head.done():
             self._stop_timer()
             self.head.set_result(Answer(self, reader.status, reader.headers, reader.content_length))
         if reader.is_complete:
             self.is_open = False
             self._stop_timers()
-        elif sink is not None:
-            if not reader.chunks:
-                return
-            self._waiting_since = self._loop.time()
-            if sink.write(reader.take()):
-                return
-            self._sink = None
-            self._carrier.pause()
         elif reader.size > _HIGH:
             self._carrier.pause()
         self._wake()
