@@ -12,7 +12,8 @@ import msgspec
 import structlog
 
 from services.gateway.answer import Answer, Broken
-from services.gateway.pool import Pools, Unreachable, target_of
+from services.gateway.pool import Pools, Unreachable
+from services.gateway.target import target_of
 from services.gateway.upstreams import Upstream
 from shared.catalogue import MAX_ENTRY
 from shared.decisions import MAX_OFFERED

@@ -6,10 +6,9 @@ import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from services.gateway.answer import Answer, Broken
+from services.gateway.target import Target
 from services.gateway.tunnels import NO_PROXIES, Proxies, open_tunnel
 from services.gateway.wire import READ_AT_ONCE, Connection
 from shared.addresses import PUBLIC, Reach
@@ -27,38 +26,6 @@ class ConnectTimeout(Unreachable):
 
 class AddressRefused(Unreachable):
     """The name has no address that its upstream may be at."""
-
-
-class Target(NamedTuple):
-    """Where a request goes. `path` (with its query) and `authority` are as they are sent.
-
-    `pool` names the connections that may carry it: those of one deployment at one address.
-    `is_checked`: the host was chosen at run time, so that its addresses must be in reach.
-    """
-
-    pool: str
-    secure: bool
-    host: str
-    port: int
-    path: bytes
-    authority: bytes
-    is_checked: bool = False
-
-
-def target_of(deployment: str, url: str, *, is_checked: bool = False) -> Target:
-    """Read an http(s) URL, whose path is sent as it is written. ValueError when it is not ASCII."""
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(
-        f"{parts.scheme}://{parts.netloc} {deployment}",
-        secure,
-        parts.hostname or "",
-        parts.port or (443 if secure else 80),
-        path.encode("ascii"),
-        parts.netloc.encode("ascii"),
-        is_checked,
-    )
 
 
 async def _addresses_of(host: str) -> list[str]:

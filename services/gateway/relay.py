@@ -5,29 +5,24 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import NamedTuple, Protocol
-from urllib.parse import quote
+from typing import Protocol
 
-import msgspec
 import structlog
 
 from services.gateway.admission import Admitted
 from services.gateway.answer import Answer, Broken
 from services.gateway.errors import Rejected
-from services.gateway.headers import Inbound, for_upstream
-from services.gateway.pool import ConnectTimeout, Pools, Target, Unreachable, target_of
+from services.gateway.headers import Inbound
+from services.gateway.line import Line, Upstream
+from services.gateway.pool import ConnectTimeout, Pools, Unreachable
 from services.gateway.requests import FormBody, JsonBody, Rendered
 from services.gateway.routes import Dialect, Route
+from services.gateway.target import target_of
 
 log = structlog.get_logger()
 
-_encode = msgspec.json.Encoder().encode
-
 _AT_ONCE = 256 * 1024
 """Bytes of a request that are written at once; a longer one goes in slices of this."""
-
-_SECRET_LENGTH = 8
-"""A shorter value is no credential worth the name, and might stand anywhere."""
 
 _BRING_S = 0.25
 """How long a request that can be served waits for deployments that are not known here yet."""
@@ -37,66 +32,12 @@ _SAME_FILE = "give every gateway and keys replica the same configuration file"
 _ROUTE_FOR: Mapping[Dialect, str] = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 
 
-class Upstream(Protocol):
-    """Where one deployment's requests go, and with which credential."""
-
-    @property
-    def id(self) -> str:
-        """The deployment's id, as decisions name it."""
-        ...
-
-    @property
-    def speaks(self) -> Dialect:
-        """Whose API it understands."""
-        ...
-
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """Its credential and what its configuration adds. Secret."""
-        ...
-
-    @property
-    def timeout_s(self) -> float | None:
-        """Seconds to the first byte of an answer, when its configuration sets them."""
-        ...
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether it was made at run time, so that its address is checked on connecting."""
-        ...
-
-    def upstream_model(self, requested: str) -> str:
-        """What it calls the model that was asked for."""
-        ...
-
-    def url_for(self, route_suffix: str, upstream_model: str) -> str:
-        """The address of a route's operation there."""
-        ...
-
-
 class Upstreams(Protocol):
     """Every configured upstream, by deployment."""
 
     def get(self, deployment_id: str) -> Upstream | None:
         """The upstream of a deployment, or None when this gateway's file does not have it."""
         ...
-
-
-class _Line(NamedTuple):
-    """Where a request for one model at one deployment goes, and how it begins.
-
-    `deployment` is its id, when a header can hold it.
-    """
-
-    upstream: Upstream
-    target: Target
-    start: bytes
-    secrets: tuple[str, ...]
-    deployment: str | None
-
-    def __repr__(self) -> str:
-        """Show whose it is: the rest holds the address and the credential."""
-        return f"_Line({self.upstream!r})"
 
 
 class Relay:
@@ -124,7 +65,7 @@ class Relay:
         self._total_timeout_s = total_timeout_s
         self._bringing: set[asyncio.Future[None]] = set()
         self._turns: dict[tuple[str, ...], int] = {}
-        self._lines: dict[tuple[str, str, str], _Line] = {}
+        self._lines: dict[tuple[str, str, str], Line] = {}
 
     def forget(self) -> None:
         """Keep nothing of upstreams that are no longer configured."""
@@ -145,9 +86,9 @@ class Relay:
             is_needed = not any(map(self._upstreams.get, ids))
             await self._bring_missing(self._bring(ids), is_needed=is_needed)
         for upstream in self._in_turn(admitted, route.dialect):
-            model = _name_at(upstream, admitted.allow.model)
+            line = self._line(upstream, route.suffix, admitted.allow.model)
             try:
-                return await self._send_to(upstream, model, body.render(model), route, inbound)
+                return await self._send_to(line, body.render(line.model), inbound)
             # Nothing of the request was sent, so another deployment may have it.
             except Unreachable as error:
                 problem = error
@@ -175,6 +116,10 @@ class Relay:
     def _in_turn(self, admitted: Admitted, dialect: Dialect) -> list[Upstream]:
         """The allowed deployments that speak this dialect, each request beginning one further."""
         ids = admitted.allow.deployments
+        if len(ids) == 1:
+            only = self._upstreams.get(ids[0])
+            if only is not None and only.speaks == dialect:
+                return [only]
         known = [found for found in map(self._upstreams.get, ids) if found is not None]
         if len(known) < len(ids):
             missing = [each for each in ids if self._upstreams.get(each) is None]
@@ -194,18 +139,12 @@ class Relay:
         first = turn % len(able)
         return able[first:] + able[:first]
 
-    async def _send_to(
-        self, upstream: Upstream, model: str, rendered: Rendered, route: Route, inbound: Inbound
-    ) -> Answer:
-        line = self._line(upstream, route.suffix, model)
-        head = [line.start]
-        for name, value in for_upstream(inbound, upstream.headers, rendered.content_type):
-            head.append(f"{name}: {value}\r\n".encode("latin-1"))
-        head.append(b"content-length: %d\r\n\r\n" % rendered.length)
+    async def _send_to(self, line: Line, rendered: Rendered, inbound: Inbound) -> Answer:
+        upstream = line.upstream
         try:
             answer = await self._pools.exchange(
                 line.target,
-                _pieces(b"".join(head), rendered),
+                _pieces(line.head(inbound, rendered), rendered),
                 first_byte_s=upstream.timeout_s or self._first_byte_timeout_s,
                 idle_s=self._idle_timeout_s,
                 total_s=self._total_timeout_s,
@@ -221,36 +160,20 @@ class Relay:
         answer.deployment = line.deployment
         return answer
 
-    def _line(self, upstream: Upstream, suffix: str, model: str) -> _Line:
-        found = self._lines.get((upstream.id, suffix, model))
+    def _line(self, upstream: Upstream, suffix: str, requested: str) -> Line:
+        """The line for the model that was asked for. Raises Rejected (503): it is not there."""
+        found = self._lines.get((upstream.id, suffix, requested))
         # An id may have got another address meanwhile: a credential goes to its own alone.
         if found is None or found.upstream is not upstream:
+            model = _name_at(upstream, requested)
             url = upstream.url_for(suffix, model)
             target = target_of(upstream.id, url, is_checked=upstream.is_stored)
-            where = self._pools.request_target(target)
-            start = b"POST " + where + b" HTTP/1.1\r\nhost: " + target.authority + b"\r\n"
-            name = upstream.id
-            shown = name if name.isascii() and name.isprintable() else None
-            found = _Line(upstream, target, start, _secrets_in(upstream.headers), shown)
-            if self._upstreams.get(name) is upstream:
+            found = Line(upstream, model, target, self._pools.request_target(target))
+            if self._upstreams.get(upstream.id) is upstream:
                 if len(self._lines) >= _MAX_MEMO:
                     self._lines.clear()
-                self._lines[name, suffix, model] = found
+                self._lines[upstream.id, suffix, requested] = found
         return found
-
-
-def _secrets_in(headers: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """What of an upstream's own headers could be a credential, without the scheme before it.
-
-    Each in every way that JSON and URLs write it, for an upstream may quote it so.
-    """
-    found: dict[str, None] = {}
-    for value in (value.rpartition(" ")[2] for _, value in headers):
-        if len(value) >= _SECRET_LENGTH:
-            quoted = _encode(value).decode()[1:-1]
-            forms = (value, quoted, quoted.replace("/", "\\/"), quote(value), quote(value, ""))
-            found |= dict.fromkeys(forms)
-    return tuple(found)
 
 
 def _pieces(head: bytes, rendered: Rendered) -> list[bytes | memoryview]:

@@ -65,9 +65,9 @@ async def test_a_credential_never_goes_to_the_address_that_replaced_its_own(
     await client.chat()
     suffix = resolve("POST", "/v1/chat/completions").suffix
 
-    line = world.relay._line(world.stored.get("gpt-4-a"), suffix, "up-gpt-4")
+    line = world.relay._line(world.stored.get("gpt-4-a"), suffix, "gpt-4")
     # As a request would that had begun before the reload.
-    late = world.relay._line(old, suffix, "up-gpt-4")
+    late = world.relay._line(old, suffix, "gpt-4")
 
     assert late.target.port == world.openai.port
     assert line.target.port == moved.port

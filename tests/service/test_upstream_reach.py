@@ -5,7 +5,8 @@ import ssl
 
 import pytest
 
-from services.gateway.pool import AddressRefused, Unreachable, target_of
+from services.gateway.pool import AddressRefused, Unreachable
+from services.gateway.target import target_of
 from services.gateway.tunnels import Proxies
 from shared.addresses import Reach
 from shared.catalogue import VERSIONED

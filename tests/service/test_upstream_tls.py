@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from services.gateway.app import upstream_pools
-from services.gateway.pool import Unreachable, target_of
+from services.gateway.pool import Unreachable
+from services.gateway.target import target_of
 from shared.reading import ConfigError
 from tests.authority import Authority
 from tests.service.gateway_world import settings

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from services.gateway.answer import Broken
 from services.gateway.answer_reader import MAX_HEAD, MAX_HEADERS
-from services.gateway.pool import ConnectTimeout, Pools, Unreachable, target_of
+from services.gateway.pool import ConnectTimeout, Pools, Unreachable
+from services.gateway.target import target_of
 from tests import parts
 
 REQUEST = b"POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}"

@@ -9,8 +9,9 @@ from services.dev.master_key import MasterKey
 from services.dev.stack import Shape
 from services.dev.supervisor import Command
 from services.dev.up import Options
-from services.gateway.relay import _Line
+from services.gateway.line import Line
 from services.gateway.stored_upstreams import _OneModel, _Stored
+from services.gateway.target import target_of
 from services.gateway.tunnels import Proxy
 from services.gateway.upstreams import Upstream
 from services.keys.litellm_rows import LiteLLMModel
@@ -82,7 +83,7 @@ HOLDERS = [
     Shape(data_dir=PATH, port=1, mongo_url=URL, nats_url=URL),
     Options(mongo_url=URL, nats_url=URL),
     Proxy("h", 1, HIDDEN.encode()),
-    _Line(UPSTREAM, None, HIDDEN.encode(), (HIDDEN,), "a"),
+    Line(UPSTREAM, HIDDEN, target_of("a", f"http://h/{HIDDEN}"), HIDDEN.encode()),
     _Stored("a", 1, "x", PARAMS),
     _OneModel("f", (ENTRY,), {"A": WRAPPED}),
     LiteLLMModel(
