@@ -1,7 +1,6 @@
 """A key's new state from its old one and what was sent: checks, meanings of null, warnings."""
 
 import re
-from datetime import datetime
 
 import msgspec
 from msgspec import UNSET
@@ -17,6 +16,7 @@ from services.keys.management import (
     check_models,
     check_numbers,
     check_routes,
+    check_temporary_budget,
     expiry,
     given,
     sent_fields,
@@ -70,7 +70,7 @@ def patched(
     """
     check_numbers(request)
     check_durations(request, _DURATIONS, ctx.now)
-    _check_temporary_budget(request)
+    check_temporary_budget(request.temp_budget_increase, request.temp_budget_expiry)
     grant: dict[str, object] = {}
     details = stored_changes(sent_fields(request), KeyDetails)
     details.update(updated_at=ctx.now, updated_by=ctx.actor)
@@ -153,16 +153,3 @@ def _check_alias(state: State, old: KeyRecord, record: KeyRecord) -> None:
             " Unique key aliases across all keys are required."
         )
         raise AlreadyTaken(msg, "key_alias")
-
-
-def _check_temporary_budget(request: KeyFields) -> None:
-    increase, until = request.temp_budget_increase, request.temp_budget_expiry
-    if (increase is UNSET or increase is None) != (until is UNSET or until is None):
-        msg = "temp_budget_increase and temp_budget_expiry go together"
-        raise InvalidRequest(msg, "temp_budget_increase")
-    if isinstance(until, str):
-        try:
-            datetime.fromisoformat(until)
-        except ValueError as error:
-            msg = "temp_budget_expiry must be an ISO 8601 time"
-            raise InvalidRequest(msg, "temp_budget_expiry") from error

@@ -6,6 +6,7 @@ one is committed.
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -117,6 +118,12 @@ def user_named(state: State, user_id: str | None, email: str | None, where: str)
     raise InvalidRequest(msg, f"{within}user_email")
 
 
+def address_of(state: State, user_id: str) -> str | None:
+    """The e-mail address of a user, when they are known and have one."""
+    user = state.users.get(user_id)
+    return None if user is None else user.details.user_email
+
+
 def check_models(
     entries: list[str], field: str = "models", *, refused: Collection[str] = ()
 ) -> tuple[str, ...]:
@@ -219,6 +226,21 @@ def _check_budget_limits(limits: list[dict[str, object]]) -> None:
             where = f"budget_limits[{position}].max_budget"
             msg = f"{where} must not be negative"
             raise InvalidRequest(msg, where)
+
+
+def check_temporary_budget(
+    increase: float | UnsetType | None, until: str | UnsetType | None
+) -> None:
+    """Validate a temporary budget, which is only stored. Raises InvalidRequest."""
+    if (increase is UNSET or increase is None) != (until is UNSET or until is None):
+        msg = "temp_budget_increase and temp_budget_expiry go together"
+        raise InvalidRequest(msg, "temp_budget_increase")
+    if isinstance(until, str):
+        try:
+            datetime.fromisoformat(until)
+        except ValueError as error:
+            msg = "temp_budget_expiry must be an ISO 8601 time"
+            raise InvalidRequest(msg, "temp_budget_expiry") from error
 
 
 def check_durations(request: Request, fields: Collection[str], now: float) -> None:

@@ -85,6 +85,8 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     budget_duration: str | None = None
     tpm_limit: int | None = None
     rpm_limit: int | None = None
+    temp_budget_increase: float | None = None
+    temp_budget_expiry: str | None = None
 
 
 class TeamFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

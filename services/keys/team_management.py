@@ -11,6 +11,7 @@ from services.keys.management import (
     Answer,
     Context,
     Plan,
+    address_of,
     check_aliases,
     check_durations,
     check_groups,
@@ -210,7 +211,7 @@ def _members(state: State, members: list[Member]) -> list[dict[str, str | None]]
         found[user_id] = {
             "role": member.role,
             "user_id": user_id,
-            "user_email": member.user_email,
+            "user_email": member.user_email or address_of(state, user_id),
         }
     return list(found.values())
 

@@ -13,8 +13,10 @@ from services.keys.management import (
     Answer,
     Context,
     Plan,
+    address_of,
     check_models,
     check_numbers,
+    check_temporary_budget,
     find_team,
     given,
     sent_fields,
@@ -34,7 +36,7 @@ from services.keys.team_requests import (
     TeamPermissions,
 )
 
-_STORED = ("max_budget_in_team", "budget_duration", "tpm_limit", "rpm_limit")
+_STORED = Membership.__struct_fields__
 _MAX_MEMBERS = 10_000
 MAX_BULK = 500
 """Users added to a team by one call, as in LiteLLM."""
@@ -95,7 +97,8 @@ def _added(
         user_id = user_named(state, member.user_id, member.user_email, where)
         named.append(user_id)
         if role_in(team, user_id) is None:
-            team = with_role(team, user_id, member.user_email, member.role)
+            email = member.user_email or address_of(state, user_id)
+            team = with_role(team, user_id, email, member.role)
             team = _with_membership(team, user_id, request)
             added.append(user_id)
     if not added and isinstance(request, MemberAdd):
@@ -115,13 +118,23 @@ def _added(
         "warnings": warnings,
     }
     if isinstance(request, MemberBulkAdd):
-        answer.update(
-            results=[{"user_id": user, "success": True, "error": None} for user in named],
-            total_requested=len(named),
-            successful_additions=len(named),
-            failed_additions=0,
-        )
+        answer.update(_counted(team, named))
     return Plan(writes=(_touched(team, ctx),), answer=answer, reason=reason)
+
+
+def _counted(team: TeamRecord, named: list[str]) -> Answer:
+    """What a bulk call answers beside the team."""
+    emails = {m["user_id"]: m["user_email"] for m in team.details.members_with_roles}
+    return {
+        "results": [
+            {"user_id": user, "user_email": emails[user], "success": True, "error": None}
+            for user in named
+        ],
+        "total_requested": len(named),
+        "successful_additions": len(named),
+        "failed_additions": 0,
+        "updated_team": team_row(team),
+    }
 
 
 def update(state: State, request: MemberUpdate, ctx: Context) -> Plan:
@@ -129,6 +142,7 @@ def update(state: State, request: MemberUpdate, ctx: Context) -> Plan:
     team = find_team(state, request.team_id)
     check_leads(ctx, team)
     user_id = _member_of(state, team, request.user_id, request.user_email)
+    check_temporary_budget(request.temp_budget_increase, request.temp_budget_expiry)
     if isinstance(request.role, str):
         team = with_role(team, user_id, None, request.role)
     team = _with_membership(team, user_id, request)
@@ -185,7 +199,12 @@ def _member_of(
     found = given(user_id, None)
     if found is None:
         address = given(email, None)
-        of_team = (m for m in team.details.members_with_roles if m.get("user_email") == address)
+        # What the team remembers of an address counts for who is no known user.
+        of_team = (
+            m
+            for m in team.details.members_with_roles
+            if (address_of(state, m["user_id"] or "") or m.get("user_email")) == address
+        )
         member = next(of_team, None) if address else None
         found = (member and member["user_id"]) or user_named(state, None, address, "")
     if role_in(team, found) is None:

@@ -150,6 +150,8 @@ class MemberUpdate(MemberFields, frozen=True, kw_only=True):
     user_id: Text = UNSET
     user_email: Text = UNSET
     role: Literal["admin", "user"] | UnsetType | None = UNSET
+    temp_budget_increase: Number = UNSET
+    temp_budget_expiry: Text = UNSET
 
 
 class MemberDelete(Request, frozen=True, kw_only=True):

@@ -87,6 +87,7 @@ class MemberAdded(Shape, frozen=True, kw_only=True):
     """What became of one user of a bulk call: all are added, or none is."""
 
     user_id: str
+    user_email: str | None
     success: bool
     error: None
 
@@ -95,6 +96,7 @@ class MembersAddedInBulk(MembersAdded, frozen=True, kw_only=True):
     """A team with its new members, counted."""
 
     results: list[MemberAdded]
+    updated_team: Team
     total_requested: int
     successful_additions: int
     failed_additions: int

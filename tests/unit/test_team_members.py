@@ -132,6 +132,29 @@ def test_who_leaves_a_team_loses_their_keys_in_it_and_no_others(world):
     assert [digest.hex() for digest in world.state.keys] == kept
 
 
+def test_a_member_has_the_address_of_the_user_they_are(world):
+    rows = add(world, "ann")["members_with_roles"]
+    assert rows == [{"role": "user", "user_id": "ann", "user_email": "ann@example.com"}]
+    members = [{"role": "user", "user_id": "ann"}]
+    assert world.do("team/new", members_with_roles=members)["members_with_roles"] == rows
+    world.do("user/update", user_id="ann", user_email="ann@example.org")
+    world.do("user/new", user_id="eve", user_email="ann@example.com", auto_create_key=False)
+    add(world, "eve")
+    answer = world.do("team/member_delete", team_id="t", user_email="ann@example.com")
+    assert [m["user_id"] for m in answer["members_with_roles"]] == ["ann"]
+
+
+def test_a_members_temporary_budget_is_kept(world):
+    add(world)
+    until = "2027-01-01T00:00:00Z"
+    sent = {"temp_budget_increase": 5, "temp_budget_expiry": until}
+    answer = world.do("team/member_update", team_id="t", user_id="bob", **sent)
+    assert (answer["temp_budget_increase"], answer["temp_budget_expiry"]) == (5, until)
+    for wrong in ({"temp_budget_increase": 5}, sent | {"temp_budget_expiry": "soon"}):
+        with pytest.raises(InvalidRequest):
+            world.plan("team/member_update", team_id="t", user_id="bob", **wrong)
+
+
 @pytest.mark.parametrize("call", ["team/member_update", "team/member_delete"])
 def test_who_is_no_member_is_not_found(world, call):
     for named in ({"user_id": "bob"}, {"user_email": "ann@example.com"}):
@@ -196,8 +219,10 @@ def test_a_bulk_call_takes_no_team_its_admins(world):
     found = [(m["user_id"], m["role"]) for m in answer["members_with_roles"]]
     assert found == [("ann", "admin"), ("bob", "user")]
     assert answer["results"] == [
-        {"user_id": user, "success": True, "error": None} for user in ("ann", "bob")
+        {"user_id": user, "user_email": email, "success": True, "error": None}
+        for user, email in (("ann", "ann@example.com"), ("bob", None))
     ]
+    assert answer["updated_team"]["members_with_roles"] == answer["members_with_roles"]
     counts = ("total_requested", "successful_additions", "failed_additions")
     assert [answer[count] for count in counts] == [2, 2, 0]
 
