@@ -17,6 +17,7 @@ from services.keys import (
     team_members,
     team_requests,
     unified_groups,
+    user_lookups,
     user_management,
     user_requests,
 )
@@ -102,6 +103,7 @@ WRITES = (
     ),
     Write("POST", "/user/new", user_requests.UserNew, user_management.new),
     Write("POST", "/user/update", user_requests.UserUpdate, user_management.update),
+    Write("POST", "/user/bulk_update", user_requests.UserBulkUpdate, user_management.bulk_update),
     Write("POST", "/user/delete", user_requests.UserDelete, user_management.delete),
     Write("POST", "/access_group/new", model_requests.AccessGroupNew, access_groups.new),
     Write(
@@ -167,9 +169,9 @@ READS = (
         team_requests.TeamPermissionsQuery,
         team_lookups.permissions_list,
     ),
-    Read("GET", "/user/info", user_requests.UserInfoQuery, user_management.info),
-    Read("GET", "/v2/user/info", user_requests.UserInfoQuery, user_management.info_v2),
-    Read("GET", "/user/list", user_requests.UserListQuery, user_management.user_list),
+    Read("GET", "/user/info", user_requests.UserInfoQuery, user_lookups.info),
+    Read("GET", "/v2/user/info", user_requests.UserInfoQuery, user_lookups.info_v2),
+    Read("GET", "/user/list", user_requests.UserListQuery, user_lookups.user_list),
     Read("GET", "/access_group/list", requests.Nothing, access_groups.listing),
     Read(
         "GET",

@@ -103,6 +103,7 @@ RULES: dict[str, Rule] = {
     "GET /v2/team/list": _TEAM_INFO,
     "POST /user/new": _ADMINS_ONLY,
     "POST /user/update": Rule(user=_OWN),
+    "POST /user/bulk_update": _ADMINS_ONLY,
     "POST /user/delete": _ADMINS_ONLY,
     "GET /user/info": _USER_INFO,
     "GET /v2/user/info": _USER_INFO,

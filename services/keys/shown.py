@@ -27,6 +27,7 @@ SHOWN: dict[str, object] = {
     "POST /team/permissions_update": team_shapes.TeamWritten,
     "POST /user/new": (user_shapes.UserMadeWithKey, user_shapes.UserMade),
     "POST /user/update": user_shapes.UserUpdated,
+    "POST /user/bulk_update": user_shapes.UsersUpdated,
     "POST /user/delete": user_shapes.UsersDeleted,
     "POST /access_group/new": model_shapes.AccessGroupWritten,
     "PUT /access_group/{access_group}/update": model_shapes.AccessGroupWritten,

@@ -1,12 +1,14 @@
-"""Plans for users: new (with a key), update, delete with their keys; and what is read of them."""
+"""Plans for users: new (with a key), update (one or many), delete with their keys."""
+
+from collections.abc import Iterable
 
 import msgspec
 from msgspec import UNSET
 
-from services.keys.answers import key_row, team_row, user_row
+from services.keys.answers import user_row
 from services.keys.callers import role_in
-from services.keys.errors import AlreadyTaken, Forbidden, InvalidRequest, NotFound
-from services.keys.key_management import generate, without_keys
+from services.keys.errors import Conflict, Forbidden, InvalidRequest, ManagementError, NotFound
+from services.keys.key_management import MAX_BULK, generate, without_keys
 from services.keys.management import (
     Answer,
     Context,
@@ -27,9 +29,8 @@ from services.keys.roles import Scope
 from services.keys.state import State, Write
 from services.keys.team_members import with_role, without_member
 from services.keys.user_requests import (
+    UserBulkUpdate,
     UserDelete,
-    UserInfoQuery,
-    UserListQuery,
     UserNew,
     UserUpdate,
 )
@@ -44,13 +45,14 @@ _THEIR_OWN = frozenset({"user_id", "user_alias", "metadata"})
 def new(state: State, request: UserNew, ctx: Context) -> Plan:
     """Make a user, put them into teams, and give them a key unless told otherwise.
 
-    Raises InvalidRequest, AlreadyTaken (the id, the address or the key's alias), NotFound.
+    Raises InvalidRequest, NotFound; Conflict when the id or the address is taken, AlreadyTaken when
+    the key's alias is.
     """
     user_id = given(request.user_id, None)
     user_id = ctx.new_id() if user_id is None else check_id(user_id, "user_id")
     if user_id in state.users:
         msg = f"User with id {user_id} already exists"
-        raise AlreadyTaken(msg, "user_id")
+        raise Conflict(msg, "user_id")
     blank = UserRecord(
         grant=UserGrant(id=user_id),
         details=UserDetails(
@@ -75,17 +77,78 @@ def new(state: State, request: UserNew, ctx: Context) -> Plan:
 def update(state: State, request: UserUpdate, ctx: Context) -> Plan:
     """Change the fields that were sent; users may change a few of their own.
 
-    Raises NotFound, InvalidRequest, AlreadyTaken, Forbidden.
+    Raises NotFound, InvalidRequest, Conflict, Forbidden.
     """
-    old = _named(state, request)
-    _check_own(ctx, old, request)
-    if request.models is None:
-        msg = "models must not be null: send [] for no restriction, or leave it out to keep it"
-        raise InvalidRequest(msg, "models")
-    user, warnings = _patched(state, old, request, ctx)
-    row = user_row(user, [team.grant.id for team in _teams_of(state, user.grant.id)])
+    user, warnings = _updated(state, request, ctx)
+    row = user_row(user, [team.grant.id for team in teams_of(state, user.grant.id)])
     answer: Answer = {"user_id": user.grant.id, "data": row, "warnings": warnings}
     return Plan(writes=(user,), answer=answer, reason="user/update")
+
+
+def bulk_update(state: State, request: UserBulkUpdate, ctx: Context) -> Plan:
+    """Change many users, or all of them alike, in one change; those that cannot be are told apart.
+
+    Raises InvalidRequest.
+    """
+    asked = _asked_in_bulk(state, request)
+    users: dict[str, UserRecord] = {}
+    results: list[Answer] = []
+    for item in asked:
+        result: Answer = {
+            "user_id": given(item.user_id, None),
+            "user_email": given(item.user_email, None),
+            "success": True,
+            "error": None,
+            "updated_user": None,
+        }
+        results.append(result)
+        try:
+            user, _ = _updated(state, item, ctx)
+            _check_once(user, users)
+        except ManagementError as error:
+            result.update(success=False, error=error.message)
+            continue
+        users[user.grant.id] = user
+        result["user_id"] = user.grant.id
+    teams = teams_of_each(state, users)
+    for result in results:
+        if result["success"]:
+            user = users[str(result["user_id"])]
+            result["updated_user"] = user_row(user, teams[user.grant.id])
+    answer: Answer = {
+        "results": results,
+        "total_requested": len(asked),
+        "successful_updates": len(users),
+        "failed_updates": len(asked) - len(users),
+    }
+    return Plan(writes=tuple(users.values()), answer=answer, reason="user/bulk_update")
+
+
+def _asked_in_bulk(state: State, request: UserBulkUpdate) -> list[UserUpdate]:
+    asked, alike = given(request.users, []), given(request.user_updates, None)
+    if given(request.all_users, default=False):
+        if asked or alike is None:
+            msg = "all_users goes with user_updates, and without users"
+            raise InvalidRequest(msg, "all_users")
+        if alike.user_id is not UNSET or alike.user_email is not UNSET:
+            msg = "user_updates are for all users: user_id and user_email name one"
+            raise InvalidRequest(msg, "user_updates")
+        asked = [msgspec.structs.replace(alike, user_id=user_id) for user_id in state.users]
+    if not 0 < len(asked) <= MAX_BULK:
+        msg = f"users must name 1 to {MAX_BULK} users"
+        raise InvalidRequest(msg, "users")
+    return asked
+
+
+def _check_once(user: UserRecord, before: dict[str, UserRecord]) -> None:
+    """Refuse a user, or an address, that an earlier part of the same call has."""
+    if user.grant.id in before:
+        msg = "the same user is named twice"
+        raise Conflict(msg, "user_id")
+    email = user.details.user_email
+    if email is not None and any(_is_same(email, u.details.user_email) for u in before.values()):
+        msg = "A user with this user_email already exists"
+        raise Conflict(msg, "user_email")
 
 
 def delete(state: State, request: UserDelete, _ctx: Context) -> Plan:
@@ -118,89 +181,29 @@ def delete(state: State, request: UserDelete, _ctx: Context) -> Plan:
     )
 
 
-def info(state: State, query: UserInfoQuery, ctx: Context) -> Answer:
-    """Show a user with their keys and teams; the caller when none is named.
-
-    Raises NotFound, Forbidden.
-    """
-    user = _shown(state, query, ctx)
-    if user is None:
-        own = ctx.caller.key
-        keys = [] if own is None else [key_row(own, ctx.now)]
-        return {"user_id": None, "user_info": None, "keys": keys, "teams": []}
-    teams = _teams_of(state, user.grant.id)
-    return {
-        "user_id": user.grant.id,
-        "user_info": user_row(user, [team.grant.id for team in teams]),
-        "keys": [key_row(key, ctx.now) for key in state.keys_of_user(user.grant.id)],
-        "teams": [team_row(team) for team in teams],
-    }
+def teams_of(state: State, user_id: str) -> list[TeamRecord]:
+    """The teams a user belongs to."""
+    return [team for team in state.teams.values() if role_in(team, user_id) is not None]
 
 
-def info_v2(state: State, query: UserInfoQuery, ctx: Context) -> Answer:
-    """Show a user alone. Raises NotFound, Forbidden."""
-    user = _shown(state, query, ctx)
-    if user is None:
-        msg = "User not found: the calling key belongs to no user. Name one with ?user_id="
-        raise NotFound(msg, "user_id")
-    return user_row(user, [team.grant.id for team in _teams_of(state, user.grant.id)])
-
-
-def user_list(state: State, query: UserListQuery, _ctx: Context) -> Answer:
-    """Show a page of the users that pass every filter sent, newest first."""
-    wanted = None if query.user_ids is UNSET else frozenset(query.user_ids.split(","))
-    signed_on = None if query.sso_user_ids is UNSET else query.sso_user_ids.split(",")
-    team = None if query.team is UNSET else state.teams.get(query.team)
-    part = given(query.user_email, "").casefold()
-    found = [
-        user
-        for user in state.users.values()
-        if query.role in (UNSET, user.details.user_role)
-        and (wanted is None or user.grant.id in wanted)
-        and (signed_on is None or user.details.sso_user_id in signed_on)
-        and part in (user.details.user_email or "").casefold()
-        and (query.team is UNSET or (team is not None and role_in(team, user.grant.id)))
-    ]
-    found.sort(key=lambda user: (user.details.created_at, user.grant.id), reverse=True)
-    start = (query.page - 1) * query.page_size
-    page = found[start : start + query.page_size]
-    teams: dict[str | None, list[str]] = {user.grant.id: [] for user in page}
+def teams_of_each(state: State, user_ids: Iterable[str]) -> dict[str, list[str]]:
+    """The ids of each of these users' teams, by one look at the teams."""
+    found: dict[str, list[str]] = {user_id: [] for user_id in user_ids}
     for team in state.teams.values():
         for member in team.details.members_with_roles:
-            if member["user_id"] in teams:
-                teams[member["user_id"]].append(team.grant.id)
-    return {
-        "users": [
-            {
-                **user_row(user, dict.fromkeys(teams[user.grant.id])),
-                "key_count": len(state.keys_of_user(user.grant.id)),
-            }
-            for user in page
-        ],
-        "total": len(found),
-        "page": query.page,
-        "page_size": query.page_size,
-        "total_pages": -(-len(found) // query.page_size),
-    }
-
-
-def _shown(state: State, query: UserInfoQuery, ctx: Context) -> UserRecord | None:
-    caller = ctx.caller
-    user_id = caller.user_id if query.user_id is UNSET else query.user_id
-    if user_id is None:
-        return None
-    if Scope.ANY not in caller.scopes and user_id != caller.user_id:
-        msg = "You are not allowed to access this user's info."
-        raise Forbidden(msg, "user_id")
-    found = state.users.get(user_id)
-    if found is None:
-        msg = f"User {user_id[:256]} not found"
-        raise NotFound(msg, "user_id")
+            teams = found.get(member["user_id"] or "")
+            if teams is not None and team.grant.id not in teams[-1:]:
+                teams.append(team.grant.id)
     return found
 
 
-def _teams_of(state: State, user_id: str) -> list[TeamRecord]:
-    return [team for team in state.teams.values() if role_in(team, user_id) is not None]
+def _updated(state: State, request: UserUpdate, ctx: Context) -> tuple[UserRecord, list[str]]:
+    old = _named(state, request)
+    _check_own(ctx, old, request)
+    if request.models is None:
+        msg = "models must not be null: send [] for no restriction, or leave it out to keep it"
+        raise InvalidRequest(msg, "models")
+    return _patched(state, old, request, ctx)
 
 
 def _named(state: State, request: UserUpdate) -> UserRecord:
@@ -243,18 +246,22 @@ def _patched(
         warnings = unknown_entries(state, models)
     email = given(request.user_email, None)
     if email not in (None, old.details.user_email) and any(
-        (user.details.user_email or "").casefold() == email.casefold()
-        and user.grant.id != old.grant.id
+        _is_same(email, user.details.user_email) and user.grant.id != old.grant.id
         for user in state.users.values()
     ):
         msg = "A user with this user_email already exists"
-        raise AlreadyTaken(msg, "user_email")
+        raise Conflict(msg, "user_email")
     details = stored_changes(sent_fields(request), UserDetails)
     details.update(updated_at=ctx.now, updated_by=ctx.actor)
     return UserRecord(
         grant=msgspec.structs.replace(old.grant, models=models),
         details=msgspec.structs.replace(old.details, **details),
     ), warnings
+
+
+def _is_same(one: str, other: str | None) -> bool:
+    """Whether two e-mail addresses are one, in any letter case."""
+    return one.casefold() == (other or "").casefold()
 
 
 def _joined(state: State, user: UserRecord, team_ids: list[str], ctx: Context) -> list[TeamRecord]:

@@ -45,6 +45,14 @@ class UserUpdate(Request, frozen=True, kw_only=True):
     metadata: Object = UNSET
 
 
+class UserBulkUpdate(Request, frozen=True, kw_only=True):
+    """`/user/bulk_update`: each of these users as it says, or all there are alike."""
+
+    users: list[UserUpdate] | UnsetType | None = UNSET
+    all_users: Flag = UNSET
+    user_updates: UserUpdate | UnsetType | None = UNSET
+
+
 class UserDelete(Request, frozen=True, kw_only=True):
     """`/user/delete`."""
 

@@ -44,6 +44,26 @@ class UserUpdated(Shape, frozen=True, kw_only=True):
     warnings: list[str]
 
 
+class UserResult(Shape, frozen=True, kw_only=True):
+    """What became of one user of a bulk update, as the caller named them."""
+
+    user_id: str | None
+    user_email: str | None
+    success: bool
+    error: str | None
+    updated_user: User | None
+
+
+class UsersUpdated(Shape, frozen=True, kw_only=True):
+    """What became of each user of a bulk update."""
+
+    results: list[UserResult]
+    total_requested: int
+    successful_updates: int
+    failed_updates: int
+    warnings: Warnings = UNSET
+
+
 class UsersDeleted(Shape, frozen=True, kw_only=True):
     """The users that are no more, and the digests of their keys, which went with them."""
 

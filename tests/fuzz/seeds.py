@@ -150,6 +150,7 @@ def _in(unified, params):
         "GET /team/info": {**team, "key_limit": ["1"]},
         "POST /user/new": {"user_id": [None], "key": [None], "teams": [["other"]]},
         "POST /user/update": {"user_id": ["lead"]},
+        "POST /user/bulk_update": {"users": [[{"user_id": "carol", "user_alias": "x"}]]},
         "POST /user/delete": {"user_ids": [[f"user-{i}"] for i in n]},
         "GET /user/info": {"user_id": ["lead"]},
         "GET /v2/user/info": {"user_id": ["lead"]},

@@ -189,6 +189,11 @@ ATTEMPTS = {
     ),
     "a role": (KEYS["user"], "/user/update", {"user_id": "user", "user_role": "proxy_admin"}),
     "a list": (KEYS["user"], "/user/update", {"user_id": "user", "models": ["gpt-4"]}),
+    "a role, among many users": (
+        KEYS["user"],
+        "/user/bulk_update",
+        {"users": [{"user_id": "user", "user_role": "proxy_admin"}]},
+    ),
     "another's alias": (KEYS["user"], "/user/update", {"user_id": "carol", "user_alias": "x"}),
     "an address": (
         KEYS["user"],

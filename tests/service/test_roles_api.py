@@ -153,6 +153,7 @@ CELLS = [
         lambda who: {"user_id": who if who != "key" else "carol", "user_alias": "x"},
         row(admin={"own"}, lead={"own"}, user={"own"}),
     ),
+    *on_one("POST", "/user/bulk_update", {"users": [{"user_id": "carol"}]}, **ADMIN),
     *on_one("POST", "/user/delete", {"user_ids": ["carol"]}, **ADMIN),
     *[
         ("GET", path, "other", lambda _who: {"user_id": "carol"}, row({"other"}, admin={"other"}))

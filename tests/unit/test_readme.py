@@ -98,7 +98,7 @@ def test_the_table_says_what_is_served_and_what_is_absent(endpoint):
 ELSEWHERE = """
 POST /key/{}/reset_spend, POST /team/key/bulk_update, GET /team/filter/ui,
 GET /team/{}/members/me, GET /access_group/{}/budget, PUT /access_group/{}/budget,
-DELETE /access_group/{}/budget, POST /user/bulk_update, GET /health, GET /routes, GET /metrics,
+DELETE /access_group/{}/budget, GET /health, GET /routes, GET /metrics,
 GET /v1/models, GET /models, GET /v1/models/{}, GET /health/liveliness, GET /health/readiness,
 POST /v1/unified_access_group, GET /v1/unified_access_group, GET /v1/unified_access_group/{},
 PUT /v1/unified_access_group/{}, DELETE /v1/unified_access_group/{},

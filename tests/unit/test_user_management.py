@@ -1,6 +1,6 @@
 import pytest
 
-from services.keys.errors import AlreadyTaken, InvalidRequest, NotFound
+from services.keys.errors import Conflict, InvalidRequest, NotFound
 from services.keys.user_requests import UserUpdate
 from shared.credentials import is_wellformed
 from tests.unit.management_world import World
@@ -41,8 +41,8 @@ def test_a_user_has_litellms_defaults(world):
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        ({"user_id": "ann"}, AlreadyTaken),
-        ({"user_email": "ann@example.com"}, AlreadyTaken),
+        ({"user_id": "ann"}, Conflict),
+        ({"user_email": "ann@example.com"}, Conflict),
         ({"user_id": ""}, InvalidRequest),
         ({"models": ["all-team-models"]}, InvalidRequest),
         ({"max_budget": -1}, InvalidRequest),
@@ -137,7 +137,7 @@ def test_users_are_listed_in_pages_and_by_filters(world):
 
 def test_an_address_is_one_address_in_any_letter_case(world):
     world.do("user/new", user_id="ann", user_email="Ann@Example.com")
-    with pytest.raises(AlreadyTaken):
+    with pytest.raises(Conflict):
         world.plan("user/new", user_email="ann@example.COM")
     world.do("user/update", user_id="ann", user_email="ann@example.com")
     (found,) = world.see("/user/list", user_email="ANN@")["users"]
@@ -149,3 +149,61 @@ def test_users_are_found_by_the_id_of_their_single_sign_on(world):
     world.do("user/new", user_id="bob")
     found = world.see("/user/list", sso_user_ids="s-1,s-2")["users"]
     assert [user["user_id"] for user in found] == ["ann"]
+
+
+def test_many_users_are_changed_at_once_and_those_that_cannot_be_are_told(world):
+    world.do("team/new", team_id="t")
+    for name in ("ann", "bob", "eve"):
+        world.do("user/new", user_id=name, user_email=f"{name}@x", teams=["t"])
+    asked = [
+        {"user_id": "ann", "models": ["gpt-4"]},
+        {"user_email": "bob@x", "user_role": "proxy_admin_viewer"},
+        {"user_id": "bob", "user_alias": "again"},
+        {"user_id": "eve", "models": None},
+        {"user_id": "nobody"},
+        {"user_id": "eve", "user_email": "BOB@x"},
+    ]
+    answer = world.do("user/bulk_update", users=asked)
+    counts = [answer[each] for each in ("total_requested", "successful_updates", "failed_updates")]
+    assert counts == [6, 2, 4]
+    assert [result["success"] for result in answer["results"]] == [True, True] + [False] * 4
+    ann, bob, *failed = answer["results"]
+    assert (ann["updated_user"]["models"], ann["updated_user"]["teams"]) == (["gpt-4"], ["t"])
+    assert (bob["user_id"], bob["updated_user"]["user_role"]) == ("bob", "proxy_admin_viewer")
+    assert all(result["error"] and result["updated_user"] is None for result in failed)
+    assert world.state.users["ann"].grant.models == ("gpt-4",)
+    assert world.state.users["bob"].details.user_alias is None
+    assert world.state.users["eve"].details.user_email == "eve@x"
+
+
+def test_no_two_users_get_one_address_in_one_call(world):
+    for name in ("ann", "bob"):
+        world.do("user/new", user_id=name)
+    asked = [{"user_id": name, "user_email": "the@same"} for name in ("ann", "bob")]
+    results = world.do("user/bulk_update", users=asked)["results"]
+    assert [result["success"] for result in results] == [True, False]
+
+
+def test_all_users_are_changed_alike(world):
+    for name in ("ann", "bob"):
+        world.do("user/new", user_id=name)
+    world.do("user/bulk_update", all_users=True, user_updates={"models": ["gpt-4"]})
+    assert {user.grant.models for user in world.state.users.values()} == {("gpt-4",)}
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "users"),
+        ({"users": []}, "users"),
+        ({"users": [{"user_id": "ann"}] * 501}, "users"),
+        ({"all_users": True}, "all_users"),
+        ({"all_users": True, "user_updates": {}, "users": [{"user_id": "ann"}]}, "all_users"),
+        ({"all_users": True, "user_updates": {"user_id": "ann"}}, "user_updates"),
+    ],
+)
+def test_a_bulk_update_says_whom(world, body, param):
+    world.do("user/new", user_id="ann")
+    with pytest.raises(InvalidRequest) as caught:
+        world.plan("user/bulk_update", **body)
+    assert caught.value.param == param
