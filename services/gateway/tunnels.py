@@ -46,15 +46,20 @@ NO_PROXIES = Proxies({}, lambda _: True)
 
 def read_proxy(url: str) -> Proxy:
     """Read `http://user:password@host:port`. ValueError for any other kind of address."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    msg = "a proxy must be http://host:port; a '/', '?', '#' or '@' in its password is escaped"
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port or 80
+    except ValueError:
+        # Its text quotes what it took for the port, which may be a password.
+        raise ValueError(msg) from None
     if parts.scheme != "http" or not parts.hostname:
-        msg = "a proxy must be http://host:port"
         raise ValueError(msg)
     credential = None
     if parts.username is not None:
         plain = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         credential = b"Basic " + base64.b64encode(plain.encode())
-    return Proxy(parts.hostname, parts.port or 80, credential)
+    return Proxy(parts.hostname, port, credential)
 
 
 class _Handshake(asyncio.Protocol):
