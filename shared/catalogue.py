@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from shared.credentials import holds_minted_key
 from shared.patterns import Pattern, generic_instance, intersect, is_pattern
 
 SENTINELS = frozenset({"all-team-models", "all-proxy-models", "no-default-models"})
@@ -146,6 +147,8 @@ def entry_problem(entry: str) -> str | None:
         return f"is longer than {MAX_ENTRY} characters"
     if not bare.isprintable():
         return "has a control or unprintable character"
+    if holds_minted_key(bare):
+        return "is a key, which no gateway takes for a name"
     if bare is not entry and (bare in SENTINELS or bare.startswith("!")):
         return f"cannot deny {bare!r}: '!' takes a model name, a pattern or an access group"
     return None

@@ -82,6 +82,11 @@ def is_wellformed(secret: str) -> bool:
     return bool(_MINTED.fullmatch(secret)) and _checksum(body) == secret[-_CHECK:]
 
 
+def holds_minted_key(text: str) -> bool:
+    """Whether a minted key stands in a text; by its checksum nothing else is taken for one."""
+    return MINTED_PREFIX in text and any(is_wellformed(found) for found in _MINTED.findall(text))
+
+
 def internal_token(configured: Secret | None, master_key: Secret | None) -> Secret | None:
     """What is shown to an internal API: what is configured, else made from the master key.
 

@@ -70,6 +70,18 @@ MUTATIONS = (
         f"{GATEWAY}::test_an_upstream_that_repeats_its_credential_is_not_repeated",
     ),
     Mutation(
+        "services/gateway/tunnels.py",
+        "    except ValueError:\n",
+        "    except KeyError:\n",
+        "tests/unit/test_tunnels.py",
+    ),
+    Mutation(
+        "services/gateway/admission.py",
+        'if "sk-" not in name:',
+        "if name:",
+        f"{GATEWAY}::test_a_key_in_the_place_of_a_name_is_refused_and_not_sent_to_policy",
+    ),
+    Mutation(
         "services/gateway/relay.py",
         "found |= dict.fromkeys(forms)",
         "found |= dict.fromkeys(forms[:1])",

@@ -4,7 +4,7 @@ import hmac
 from typing import NamedTuple, Protocol
 
 from services.gateway.errors import PolicyUnavailable, Rejected
-from shared.credentials import Secret, is_wellformed
+from shared.credentials import Secret, holds_minted_key, is_wellformed
 from shared.decisions import (
     MASTER,
     MAX_MODEL_NAME,
@@ -15,6 +15,7 @@ from shared.decisions import (
     ListQuestion,
     Question,
     is_answer,
+    trimmed,
 )
 
 
@@ -40,6 +41,8 @@ class Policy(Protocol):
 
 
 _PROOF = object()
+_NO_NAME = ""
+"""Asked about in place of a key: policy refuses it in its turn, as the bad name that it is."""
 _NO_ANSWER = "the answer is not one to this question"
 
 
@@ -95,7 +98,7 @@ class Admission:
     async def look_up(self, caller: Caller, model: str, route: str) -> Allow | Deny:
         """The decision on a name, for telling about it: it admits nothing."""
         # One character too many is as bad a name as a megabyte of them, and fits a message.
-        name = model[: MAX_MODEL_NAME + 1]
+        name = _NO_NAME if self._is_key(model, caller) else model[: MAX_MODEL_NAME + 1]
         return await self._ask(caller, name, route)
 
     async def authorize(self, caller: Caller, model: str, route: str) -> Admitted | Deny:
@@ -111,12 +114,28 @@ class Admission:
     async def listing(
         self, caller: Caller, route: str, options: ListOptions | None = None
     ) -> Listing | Deny:
-        """The names this caller may call. Raises PolicyUnavailable."""
+        """The names this caller may call. Raises PolicyUnavailable, Rejected."""
+        if options is not None and options.team and self._is_key(options.team, caller):
+            raise Rejected(400, "team_id: is a key, not a team's id.", param="team_id")
         question = ListQuestion(caller.key, route, caller.floor, options)
         answer = await self._policy.ask(question)
         if isinstance(answer, Allow) or not _holds(question, answer):
             raise PolicyUnavailable(_NO_ANSWER)
         return answer
+
+    def _is_key(self, name: str, caller: Caller) -> bool:
+        """Whether a client gave a key for a name: a minted one, their own, or the master key.
+
+        Another key that was chosen by hand cannot be told from a name.
+        """
+        if "sk-" not in name:
+            return False
+        bare = trimmed(name)
+        if is_wellformed(bare):
+            digest = Secret(bare).digest()
+            if digest == caller.key or (self._master and hmac.compare_digest(digest, self._master)):
+                return True
+        return holds_minted_key(name)
 
     async def _ask(self, caller: Caller, model: str | None, route: str) -> Allow | Deny:
         """The answer, when it is one to this question and not older than asked; else unknown."""

@@ -97,7 +97,8 @@ _PLAIN = {
         "The team's members, its own keys and admins may."
     ),
     DenyReason.BAD_MODEL_NAME: (
-        "Invalid model name: it must have 1 to 512 characters, and no control character or '*'."
+        "Invalid model name: it must have 1 to 512 characters, no control character or '*', "
+        "and be no key."
     ),
 }
 

@@ -59,7 +59,7 @@ class TablePolicy:
         if ask.model is None:
             return Allow(self.revision)
         model = {"alias": "gpt-4"}.get(ask.model, ask.model)
-        if len(model) > 512 or "*" in model or not model.isprintable():
+        if not model or len(model) > 512 or "*" in model or not model.isprintable():
             return Deny(self.revision, DenyReason.BAD_MODEL_NAME)
         if model not in DEPLOYMENTS:
             return Deny(

@@ -3,13 +3,14 @@
 import asyncio
 import gzip
 import zlib
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 
 from services.gateway.admission import Admitted
 from shared.catalogue import VERSIONED
-from shared.credentials import Secret
+from shared.credentials import Secret, mint
 from shared.decisions import MASTER, Allow, Listing, ListQuestion, Question
 from tests.service.gateway_world import (
     KEY,
@@ -21,6 +22,8 @@ from tests.service.gateway_world import (
     world,
 )
 from tests.service.recording import reply
+
+MINTED = mint(lambda alphabet: alphabet[-1]).reveal()
 
 __all__ = ["client", "world"]
 
@@ -486,6 +489,22 @@ async def test_a_key_in_the_wrong_place_is_repeated_nowhere(client, capfd):
         assert KEY not in answer.body.decode()
         assert KEY not in str(answer.headers)
     assert KEY not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("name", [KEY, MASTER_KEY, MINTED, f"openai/{MINTED}", f" {MINTED}"])
+async def test_a_key_in_the_place_of_a_name_is_refused_and_not_sent_to_policy(world, client, name):
+    answer = await client.chat(name)
+    assert (answer.status, answer.headers["x-grantgate-reason"]) == (400, "bad_model_name")
+    assert (await client.send("GET", f"/v1/models/{quote(name, '')}")).status == 404
+    listed = await client.send("GET", f"/v1/models?team_id={quote(name, '')}")
+    assert (listed.status, listed.error["param"]) == (400, "team_id")
+    assert len(world.policy.asked) == 2
+    assert name.strip() not in f"{world.policy.asked}"
+
+
+async def test_a_name_that_only_begins_like_a_key_is_asked_about(world, client):
+    assert (await client.chat("sk-telecom/a.x-4-light-of-tests")).status == 403
+    assert world.policy.asked[-1].model == "sk-telecom/a.x-4-light-of-tests"
 
 
 async def test_management_without_keys_is_503():

@@ -5,6 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.catalogue import Catalogue, Deployment, entry_problem
+from shared.credentials import mint
+
+MINTED = mint(lambda alphabet: alphabet[0]).reveal()
 
 
 def catalogue(*names, groups=None):
@@ -94,7 +97,8 @@ def test_an_entry_is_known_when_it_can_stand_for_something(entry, known):
 
 
 @pytest.mark.parametrize(
-    "entry", ["", "!", "!!x", " a", "a ", "! a", "a\nb", "a\x00", "x" * 257, "!all-team-models"]
+    "entry",
+    ["", "!", "!!x", " a", "a ", "! a", "a\nb", "a\x00", "x" * 257, "!all-team-models", MINTED],
 )
 def test_a_bad_entry_is_named(entry):
     assert entry_problem(entry)

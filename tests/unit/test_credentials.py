@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.credentials import Secret, is_digest, is_wellformed, key_name, masked, mint
+from shared.credentials import (
+    Secret,
+    holds_minted_key,
+    is_digest,
+    is_wellformed,
+    key_name,
+    masked,
+    mint,
+)
 
 
 def minted(seed):
@@ -60,6 +68,13 @@ def test_a_text_keeps_of_the_keys_in_it_their_short_forms():
         assert masked(text) == text.replace(key, "sk-...ers!")
     for text in ("Keys start with 'sk-'.", "no model sk-learn", "sk-..."):
         assert masked(text) == text
+
+
+def test_a_minted_key_is_found_anywhere_in_a_text_and_nothing_else_is_taken_for_one():
+    key = minted(1).reveal()
+    other = key[:-1] + ("0" if key[-1] != "0" else "1")
+    assert all(map(holds_minted_key, (key, f"openai/{key}", f" {key}x", f"{other} {key}")))
+    assert not any(map(holds_minted_key, (other, key[:-1], "sk-chosen-by-hand-and-long", "")))
 
 
 def test_a_digest_is_told_from_a_key():
