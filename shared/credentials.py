@@ -74,10 +74,8 @@ def is_wellformed(secret: str) -> bool:
 
     A typo in a minted key is thus refused before anything is looked up.
     """
-    if len(secret) > MAX_SECRET or not _SECRET.fullmatch(secret):
-        return False
     if not secret.startswith(MINTED_PREFIX):
-        return True
+        return len(secret) <= MAX_SECRET and bool(_SECRET.fullmatch(secret))
     body = secret[len(MINTED_PREFIX) : -_CHECK]
     return bool(_MINTED.fullmatch(secret)) and _checksum(body) == secret[-_CHECK:]
 

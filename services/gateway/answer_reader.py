@@ -73,7 +73,10 @@ class AnswerReader:
         except httptools.HttpParserError:
             self.problem = self.problem or "an answer that is not HTTP"
             return
-        if not self.has_head:
+        if self.is_complete:
+            # It refers to this object: one cycle less for every request.
+            del self._parser
+        elif not self.has_head:
             # What llhttp has not told of yet: one header may be all of it.
             self._waiting_bytes += len(data)
             if self._waiting_bytes > MAX_HEAD:

@@ -35,7 +35,7 @@ class Carrier(Protocol):
 
 
 class Exchange:
-    """One request and its answer. `head` is the answer, from its head on.
+    """One request and its answer. `head` is done once `answer` can be had, or never can.
 
     `is_open` while the answer has not come to its end; `is_sent`: all of the request is written.
     """
@@ -78,7 +78,7 @@ class Exchange:
         self._deadline: asyncio.TimerHandle | None = None
         if total_s is not None:
             self._deadline = loop.call_later(total_s, self._late_in_all)
-        self.head: asyncio.Future[Answer] = loop.create_future()
+        self.head: asyncio.Future[None] = loop.create_future()
         self.is_open = True
         self.is_sent = False
 
@@ -116,7 +116,7 @@ class Exchange:
         reader = self._reader
         if not self.head.done():
             self._stop_timer()
-            self.head.set_result(Answer(self, reader.status, reader.headers, reader.content_length))
+            self.head.set_result(None)
         if reader.is_complete:
             self.is_open = False
             self._stop_timers()
@@ -147,6 +147,11 @@ class Exchange:
         self._wake()
 
     # The side of who reads the answer.
+
+    def answer(self) -> Answer:
+        """What came, from its head on. Not kept here: it refers to this exchange."""
+        reader = self._reader
+        return Answer(self, reader.status, reader.headers, reader.content_length)
 
     async def chunk(self) -> bytes:
         """What has arrived of the body, in one piece; waits for more. See Answer.chunk."""

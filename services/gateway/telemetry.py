@@ -8,6 +8,7 @@ import asyncio
 import datetime as dt
 import os
 import sys
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import accumulate
@@ -131,9 +132,19 @@ class _Lines:
     def __init__(self, number: int) -> None:
         self._number = number
         self._lines: list[bytes] = []
+        self._second = 0
+        self._shown = ""
+
+    def _timestamp(self) -> str:
+        """The time as `datetime.isoformat` writes it, most of which is the same for a second."""
+        second, micros = divmod(time.time_ns() // 1000, 1_000_000)
+        if second != self._second:
+            self._second = second
+            self._shown = dt.datetime.fromtimestamp(second, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._shown}.{micros:06d}+00:00"
 
     def add(self, fields: dict[str, object]) -> None:
-        fields["timestamp"] = dt.datetime.now(dt.UTC).isoformat()
+        fields["timestamp"] = self._timestamp()
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._flush)
         self._lines.append(_encode(fields))
@@ -182,7 +193,7 @@ def decided(
             "revision": decision.revision,
             "team": None if isinstance(decision, Listing) else _team(decision),
             "status": status,
-            "ms": round(seconds * 1000, 3),
+            "ms": int(seconds * 1e6) / 1e3,  # round() takes longer than the rest of the line
             "service": "gateway",
             "level": "info",
         }

@@ -143,16 +143,15 @@ class Connection(asyncio.BufferedProtocol):
                 exchange.is_sent = True
             else:
                 exchange.is_sent = await self._send(pieces, head)
-            return await head
+            await head
         except BaseException:
             if head.done() and not head.cancelled():
                 head.exception()  # seen: the caller hears of what came first
             self.discard()
             raise
+        return exchange.answer()
 
-    async def _send(
-        self, pieces: Sequence[bytes | memoryview], head: asyncio.Future[Answer]
-    ) -> bool:
+    async def _send(self, pieces: Sequence[bytes | memoryview], head: asyncio.Future[None]) -> bool:
         """Write piece by piece, no faster than the upstream takes them; whether all were."""
         head.add_done_callback(self._wake_sender)
         for piece in pieces:

@@ -1,6 +1,7 @@
 """What the gateway decides, sends and answers, over real sockets."""
 
 import asyncio
+import gc
 import gzip
 import zlib
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from tests.service.gateway_world import (
     OTHER_KEY,
     UPSTREAM_SECRET,
     client,
+    raw_request,
     running,
     world,
 )
@@ -543,3 +545,27 @@ async def test_a_deployment_that_is_known_serves_while_another_cannot_be_fetched
     async with asyncio.timeout(2):
         assert [(await client.chat()).status for _ in range(3)] == [200] * 3
     assert len(world.keys.requests) <= 1
+
+
+@pytest.mark.parametrize("key", [KEY, OTHER_KEY])
+async def test_a_request_leaves_nothing_for_the_collector(world, key):
+    request = raw_request(key=key).replace(b"Connection: close\r\n", b"")
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+
+    async def ask():
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]
+        await reader.readexactly(int(length))
+
+    try:
+        for _ in range(5):
+            await ask()
+        gc.collect()
+        gc.disable()
+        for _ in range(100):
+            await ask()
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
+        writer.close()
