@@ -6,10 +6,10 @@ from msgspec import UNSET
 
 from services.keys.errors import NotFound
 from services.keys.giving import excess
+from services.keys.key_lists import lists_of_key
 from services.keys.management import Answer, Context
 from services.keys.model_management import model_row
 from services.keys.model_requests import ModelGroupQuery, ModelInfoQuery, ModelPageQuery
-from services.keys.permits import lists_of_key
 from services.keys.records import ModelRecord
 from services.keys.roles import Scope
 from services.keys.state import State

@@ -16,6 +16,10 @@ LIMITED = "sk-a-limited-key-of-the-user"
 IN_TEAM = "sk-a-key-of-the-user-in-team"
 LEADS_LIMITED = "sk-a-limited-key-of-the-lead"
 ROUTED = "sk-a-key-with-few-routes-only"
+ENDING = "sk-a-key-that-ends-in-an-hour"
+BLOCKED = "sk-a-blocked-key-of-the-user"
+GROUPED = "sk-a-key-of-exactly-a-group"
+LLM_ONLY = "sk-a-key-for-models-alone"
 ADMINS_ROUTED = "sk-a-key-of-the-admin-with-few"
 
 
@@ -27,6 +31,10 @@ async def world():
             {"key": LIMITED, "user_id": "user", "models": ["gpt-4"]},
             {"key": IN_TEAM, "user_id": "user", "team_id": "t", "models": ["gpt-4"]},
             {"key": LEADS_LIMITED, "user_id": "lead", "models": ["gpt-4"]},
+            {"key": ENDING, "user_id": "user", "duration": "1h"},
+            {"key": BLOCKED, "user_id": "user", "blocked": True},
+            {"key": GROUPED, "user_id": "user", "access_group_ids": [world.unified]},
+            {"key": LLM_ONLY, "user_id": "user", "key_type": "llm_api", "max_budget": 1},
             {
                 "key": ROUTED,
                 "user_id": "user",
@@ -144,6 +152,80 @@ ATTEMPTS = {
         "/key/regenerate",
         {"key": digest(CAROLS), "new_key": "sk-a-secret-of-my-own"},
     ),
+    "a key that outlives the calling key": (ENDING, "/key/generate", {}),
+    "a key that ends after the calling key": (ENDING, "/key/generate", {"duration": "2h"}),
+    "no end for the calling key": (ENDING, "/key/update", {"key": ENDING, "duration": None}),
+    "no end, in LiteLLM's other word": (ENDING, "/key/update", {"key": ENDING, "duration": "-1"}),
+    "a later end for the calling key": (ENDING, "/key/update", {"key": ENDING, "duration": "2h"}),
+    "a later end with a new secret": (ENDING, "/key/regenerate", {"key": ENDING, "duration": "2h"}),
+    "the secret of a key that does not end": (ENDING, "/key/regenerate", {"key": OWN["user"]}),
+    "what a blocked key may, by null": (
+        KEYS["user"],
+        "/key/update",
+        {"key": BLOCKED, "blocked": None},
+    ),
+    "what a blocked key may, under a new secret": (
+        KEYS["user"],
+        "/key/regenerate",
+        {"key": BLOCKED, "blocked": False},
+    ),
+    "to unblock one's own key": (KEYS["user"], "/key/unblock", {"key": BLOCKED}),
+    "no list, by taking the group away": (
+        GROUPED,
+        "/key/update",
+        {"key": GROUPED, "access_group_ids": None, "models": []},
+    ),
+    "another group": (GROUPED, "/key/update", {"key": GROUPED, "access_group_ids": ["unified"]}),
+    "all routes, by null": (
+        KEYS["user"],
+        "/key/update",
+        {"key": ROUTED, "allowed_routes": None},
+    ),
+    "all routes, by the type": (
+        KEYS["user"],
+        "/key/update",
+        {"key": LLM_ONLY, "key_type": None},
+    ),
+    "a budget away, by null": (KEYS["user"], "/key/update", {"key": LLM_ONLY, "max_budget": None}),
+    "no team, by null, with a new secret": (
+        IN_TEAM,
+        "/key/regenerate",
+        {"key": IN_TEAM, "team_id": None},
+    ),
+    "permissions for oneself": (
+        KEYS["user"],
+        "/team/permissions_update",
+        {"team_id": "t", "team_member_permissions": ["/key/delete"]},
+    ),
+    "an alias for the team": (
+        KEYS["lead"],
+        "/team/update",
+        {"team_id": "t", "model_aliases": {"gpt-4": "gpt-4o"}},
+    ),
+    "a model for the team": (
+        KEYS["lead"],
+        "/team/model/add",
+        {"team_id": "t", "models": ["gpt-4o"]},
+    ),
+    "to unblock the team": (KEYS["lead"], "/team/unblock", {"team_id": "t"}),
+    "a label on a model": (
+        KEYS["lead"],
+        "/access_group/new",
+        {"access_group": "mine", "model_names": ["gpt-4o"]},
+    ),
+    "a group of one's own": (
+        KEYS["lead"],
+        "/v1/access_group",
+        {"access_group_name": "mine", "access_model_names": ["*"], "assigned_team_ids": ["t"]},
+    ),
+    "anything, as a viewer of everything": (KEYS["viewer"], "/key/generate", {}),
+    "a key, as a viewer of one's own": (KEYS["user_viewer"], "/key/generate", {}),
+    "a key, as a key of nobody": (KEYS["key"], "/key/generate", {}),
+    "its own list, as a key of nobody": (
+        KEYS["key"],
+        "/key/update",
+        {"key": KEYS["key"], "models": ["*"]},
+    ),
     "routes by hand": (KEYS["user"], "/key/generate", {"allowed_routes": ["/key/*"]}),
     "all routes for a key that has few": (
         KEYS["user"],
@@ -237,6 +319,15 @@ async def test_is_refused(world, attempt):
 
 
 ALLOWED = {
+    "a key that ends with the calling key": (ENDING, "/key/generate", {"duration": "1h"}),
+    "the calling key under a new secret": (ENDING, "/key/regenerate", {"key": ENDING}),
+    "something else of the calling key": (ENDING, "/key/update", {"key": ENDING, "tags": ["x"]}),
+    "a key of one's own that does not end": (
+        ENDING,
+        "/key/update",
+        {"key": OWN["user"], "tags": ["x"]},
+    ),
+    "an earlier end": (ENDING, "/key/update", {"key": OWN["user"], "duration": "30m"}),
     "the same list": (LIMITED, "/key/generate", {"models": ["gpt-4"]}),
     "nothing": (LIMITED, "/key/generate", {"models": ["no-default-models"]}),
     "one's own key, narrower": (KEYS["user"], "/key/update", {"key": LIMITED, "models": ["gpt-4"]}),
@@ -353,7 +444,20 @@ async def test_a_list_shows_users_their_own_keys_and_leaders_their_teams(world):
     everything = set((await listed("admin"))[1])
     assert everything == {d.hex() for d in world.journal.state.keys}
     assert set((await listed("viewer"))[1]) == everything
-    own = {digest(k) for k in (KEYS["user"], OWN["user"], LIMITED, IN_TEAM, ROUTED)}
+    own = {
+        digest(k)
+        for k in (
+            KEYS["user"],
+            OWN["user"],
+            LIMITED,
+            IN_TEAM,
+            ROUTED,
+            ENDING,
+            BLOCKED,
+            GROUPED,
+            LLM_ONLY,
+        )
+    }
     assert set((await listed("user"))[1]) == own
     leads = {digest(k) for k in (KEYS["lead"], OWN["lead"], LEADS_LIMITED, CAROLS_IN_TEAM, IN_TEAM)}
     assert set((await listed("lead"))[1]) == leads
