@@ -4,6 +4,7 @@ What was read is what is rendered: a JSON body is decoded to raw members and enc
 duplicate, an escape or a differently spelled twin cannot mean another model to another parser.
 """
 
+import itertools
 import json
 import re
 import unicodedata
@@ -38,6 +39,9 @@ _ESCAPED_NAMES_AT_MOST = 64 * 1024
 
 MAX_MEMBERS = 1000
 """Members of a body's top level; each costs a normalisation, and no API has a tenth of it."""
+
+_FEW_NAMES = 64 * 1024
+"""Bytes, or colons, of a body that cannot have names enough to be worth counting first."""
 
 _JSON_TYPE = re.compile(
     r'application/json(?:[ \t]*;[ \t]*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE
@@ -112,11 +116,35 @@ def read(boundary: str, data: bytes, path_model: str | None) -> JsonBody | FormB
     return _read_form(data, boundary, path_model) if boundary else _read_json(data, path_model)
 
 
-def _read_json(data: bytes, path_model: str | None) -> JsonBody:
+class _Name(str):
+    """A member's name on its way through `_count_names`."""
+
+    __slots__ = ()
+
+
+def _count_names(data: bytes) -> None:
+    """Raise Rejected at the first member too many: to keep a million of them takes a second."""
+    names = itertools.count(1)
+
+    def count(_: type, name: str) -> _Name:
+        if next(names) > MAX_MEMBERS:
+            raise _too_many()
+        return _Name(name)
+
+    msgspec.json.Decoder(dict[_Name, msgspec.Raw], dec_hook=count).decode(data)
+
+
+def _too_many() -> Rejected:
+    return Rejected(400, f"The body has more than {MAX_MEMBERS} members.")
+
+
+def _members_of(data: bytes) -> dict[str, msgspec.Raw]:
     try:
         # The decoder does not look inside raw members, so bad UTF-8 there is found here.
         str(data, "utf-8")
-        members = _members.decode(data)
+        if len(data) > _FEW_NAMES and data.count(b":") > _FEW_NAMES:
+            _count_names(data)
+        return _members.decode(data)
     except UnicodeDecodeError:
         raise Rejected(400, "The body is not UTF-8.") from None
     except RecursionError:
@@ -125,8 +153,12 @@ def _read_json(data: bytes, path_model: str | None) -> JsonBody:
         raise Rejected(400, "The body must be a JSON object.") from None
     except msgspec.DecodeError as error:
         raise Rejected(400, f"The body is not valid JSON: {_place(data, str(error))}") from None
+
+
+def _read_json(data: bytes, path_model: str | None) -> JsonBody:
+    members = _members_of(data)
     if len(members) > MAX_MEMBERS:
-        raise Rejected(400, f"The body has more than {MAX_MEMBERS} members.")
+        raise _too_many()
     for name in members:
         # Every character normalises to at least one, so only a short name can come to "model",
         # or one that ends early for a parser whose strings end with a NUL.

@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 
 import msgspec
 import pytest
@@ -167,6 +168,24 @@ def test_a_syntax_error_is_placed_by_line_and_column():
 def test_a_megabyte_of_name_is_passed_over():
     body = read_json('{"model":"a","' + "k" * 1_000_000 + '":1}')
     assert len(sent(body)) > 1_000_000
+
+
+def test_members_without_number_are_refused_before_they_are_kept():
+    text = '{"model":"a",' + ",".join(f'"{number}":1' for number in range(200_000)) + "}"
+    tracemalloc.start()
+    try:
+        assert "more than 1000 members" in refusal(text).message
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(text)  # bytes, and a text of them
+    finally:
+        tracemalloc.stop()
+
+
+def test_members_of_members_are_not_counted():
+    messages = '[{"role":"user"},' + ",".join('{"a":":"}' for _ in range(70_000)) + "]"
+    for end in ("", f',"b":{messages}'):
+        assert messages.encode() in sent(read_json(f'{{"model":"a","messages":{messages}{end}}}'))
+    broken = refusal(f'{{"model":"a","messages":{messages[:-1]}}}')
+    assert "not valid JSON" in broken.message
 
 
 @pytest.mark.parametrize("value", ["[]", '["a"]', "{}", "1", "true", "1e999"])
