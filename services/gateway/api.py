@@ -22,7 +22,7 @@ from services.gateway.request_reader import Incoming
 from services.gateway.revocations import Revocations
 from services.gateway.routes import Kind, Route, dialect_at, dialect_of, resolve
 from services.gateway.streaming import Streamed, pass_on
-from services.gateway.uploads import read_body, too_large
+from services.gateway.uploads import comes_soon, read_body, too_large
 from services.gateway.whole import Whole
 from shared.decisions import Allow, Deny, DenyReason, Listing
 from shared.limiter import Limiter
@@ -177,15 +177,19 @@ class Gateway:
         """The body with its model read, or the refusal of a caller who is not to send it."""
         boundary = requests.check_content_type(route.body, inbound.fields.get("content-type"))
         size = request.content_length
-        if size is not None and size > self._settings.max_body_bytes:
-            raise too_large(self._settings.max_body_bytes)
+        limit, time_s = self._settings.max_body_bytes, self._settings.body_timeout_s
+        if size is not None and size > limit:
+            raise too_large(limit)
         ask_first = "expect" in inbound.fields or (size or _ASK_FIRST + 1) > _ASK_FIRST
+        if not ask_first and not request.is_complete:
+            # Nobody holds a place among the requests in flight for long without a key.
+            ask_first = not await comes_soon(request, limit=limit, timeout_s=time_s)
         if ask_first:
             refusal = await self._refuse_account(caller, route, stamp)
             if refusal is not None:
                 return refusal
         try:
-            data = await self._read_bytes(request, inbound, self._settings.max_body_bytes)
+            data = await self._read_bytes(request, inbound, limit)
             body = requests.read(boundary, data, route.model)
             if route.query_model is not None and route.query_model != body.model:
                 message = "The query and the body name different models."

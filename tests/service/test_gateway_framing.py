@@ -7,8 +7,9 @@ import zlib
 
 import pytest
 
+from tests.parts import until
 from tests.service.gateway_world import KEY, OTHER_KEY, raw_request, running, world
-from tests.service.recording import OK_BODY, hang_up, say, statuses
+from tests.service.recording import OK_BODY, hang_up, reply, say, statuses
 
 __all__ = ["world"]
 
@@ -62,6 +63,7 @@ async def test_the_well_formed_request_these_tests_bend_is_served(world):
         with_headers("Transfer-Encoding: chunked", body=b"0x11\r\n" + BODY + b"\r\n0\r\n\r\n"),
         with_headers("Transfer-Encoding: chunked", body=b"-11\r\n" + BODY + b"\r\n0\r\n\r\n"),
         with_headers("Transfer-Encoding: chunked", body=b"11\n" + BODY + b"\n0\n\n"),
+        with_headers("Transfer-Encoding: chunked", body=b"11\r\n" + BODY + b"\r\nzz\r\n"),
         with_headers("Content-Length : 17"),
         with_headers("X-A: b", " folded"),
         with_headers("X-A: b\x00c"),
@@ -210,6 +212,22 @@ async def test_an_unknown_key_is_refused_before_its_body_is_read(world, headers)
     assert [ask.model for ask in world.policy.asked] == [None]
 
 
+async def test_an_unknown_key_that_withholds_its_body_holds_no_place():
+    async with running(body_timeout_s=30.0) as world:
+        head = raw_request(b"", headers=["Content-Length: 17"], key=OTHER_KEY)
+        assert await first_status(world, head) == 401
+        assert world.gateway.load.in_flight == 0
+        assert [ask.model for ask in world.policy.asked] == [None]
+
+
+async def test_a_connection_whose_body_was_not_read_is_not_kept(world):
+    head = raw_request(b"", headers=["Content-Length: 70000"], key=OTHER_KEY)
+    data = head.replace(b"Connection: close\r\n", b"") + BODY
+    answer = await say(world.port, data)
+    assert statuses(answer) == [401]
+    assert b"connection: close" in answer
+
+
 async def test_a_known_key_is_told_to_continue_and_then_served(world):
     head = raw_request(b"", headers=["Content-Length: 17", "Expect: 100-continue"])
     first, second, _ = await conversation(world, head, BODY)
@@ -280,6 +298,42 @@ async def test_a_header_is_timed_anew_after_one_that_came_in_pieces(world):
         await reader.readexactly(len(OK_BODY))
         writer.write(b"POST /v1/ch")
         assert await reader.read() == b""
+    await hang_up(writer)
+
+
+async def test_a_used_connection_may_rest_longer_than_a_header_may_take():
+    async with running(header_limit_s=0.1) as world:
+        first = raw_request().replace(b"Connection: close\r\n", b"")
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        writer.write(first[:20])
+        await asyncio.sleep(0.05)  # the header has begun, and its time runs
+        writer.write(first[20:])
+        async with asyncio.timeout(5):
+            await reader.readuntil(OK_BODY)
+            await asyncio.sleep(0.3)
+            writer.write(raw_request())
+            assert statuses(await reader.read()) == [200]
+        await hang_up(writer)
+
+
+async def test_a_request_that_comes_while_another_is_answered_waits_its_turn(world):
+    finish = asyncio.Event()
+
+    async def slow(_recorded, writer):
+        await finish.wait()
+        writer.write(reply())
+
+    world.openai.script = slow
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+    async with asyncio.timeout(5):
+        writer.write(raw_request().replace(b"Connection: close\r\n", b""))
+        await world.openai.arrived.wait()
+        writer.write(raw_request(b'{"model":"gpt-4o"}'))
+        (connection,) = world.gateway_server.connections
+        await until(lambda: connection._reader.waiting, "the second request", 3)
+        assert len(world.policy.asked) == 1
+        finish.set()
+        assert statuses(await reader.read()) == [200, 403]
     await hang_up(writer)
 
 
