@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -282,9 +283,14 @@ class Gateway:
         self, request: Incoming, route: Route, inbound: Inbound, stamp: Stamp
     ) -> Whole:
         # Refused here when it cannot be a key, so that keys is not asked for nothing.
-        self._admission.identify(headers.caller_key(inbound))
-        limit = min(MAX_BODY, self._settings.max_body_bytes)
+        caller = Caller(self._admission.identify(headers.caller_key(inbound)), 0)
+        limit, time_s = min(MAX_BODY, self._settings.max_body_bytes), self._settings.body_timeout_s
         if (request.content_length or 0) > limit:
             raise too_large(limit)
+        if not request.is_complete and not await comes_soon(request, limit=limit, timeout_s=time_s):
+            with suppress(PolicyUnavailable):  # which is no reason to refuse what keys can answer
+                answer = await self._admission.account(caller, route.path)
+                if isinstance(answer, Deny) and answer.reason is DenyReason.KEY_UNKNOWN:
+                    return self._refuse(answer, route, None, stamp, 0.0)
         body = await self._read_bytes(request, inbound, limit)
         return await self._management.forward(request.method, route, inbound, body, stamp)

@@ -518,8 +518,10 @@ async def test_management_without_keys_is_503():
                 assert (response.status, response.headers["retry-after"]) == (503, "1")
 
 
-async def test_management_without_a_key_is_401_and_not_forwarded(world):
-    async with aiohttp.ClientSession(world.url) as session:
+@pytest.mark.parametrize("key", [None, "no-key-at-all", "sk-gg-" + "a" * 38])
+async def test_management_without_a_key_is_401_and_not_forwarded(world, key):
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(world.url, headers=headers) as session:
         assert (await session.post("/key/generate", json={})).status == 401
     assert not world.keys.requests
 

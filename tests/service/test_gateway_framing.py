@@ -212,12 +212,28 @@ async def test_an_unknown_key_is_refused_before_its_body_is_read(world, headers)
     assert [ask.model for ask in world.policy.asked] == [None]
 
 
-async def test_an_unknown_key_that_withholds_its_body_holds_no_place():
+@pytest.mark.parametrize("target", ["/v1/chat/completions", "/key/generate"])
+async def test_an_unknown_key_that_withholds_its_body_holds_no_place(target):
     async with running(body_timeout_s=30.0) as world:
-        head = raw_request(b"", headers=["Content-Length: 17"], key=OTHER_KEY)
+        head = raw_request(b"", headers=["Content-Length: 17"], key=OTHER_KEY, target=target)
         assert await first_status(world, head) == 401
         assert world.gateway.load.in_flight == 0
         assert [ask.model for ask in world.policy.asked] == [None]
+        assert not world.keys.requests
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_a_slow_body_of_the_management_api_needs_no_policy(world, is_down):
+    world.policy.is_down = is_down
+    head = raw_request(b"", headers=["Content-Length: 17"], target="/key/generate")
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+    writer.write(head)
+    async with asyncio.timeout(5):
+        await until(lambda: world.policy.asked, "the question", 3)
+        writer.write(BODY)
+        assert statuses(await reader.read()) == [200]
+    await hang_up(writer)
+    assert [sent.body for sent in world.keys.requests] == [BODY]
 
 
 async def test_a_connection_whose_body_was_not_read_is_not_kept(world):
