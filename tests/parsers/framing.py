@@ -98,7 +98,9 @@ def _aiohttp(pieces, *, keeps_what_came=False):
     found = []
     for message, payload in messages:
         body = b"".join(payload._buffer) if hasattr(payload, "_buffer") else b""
-        is_whole = payload.is_eof() and payload.exception() is None
+        problem = payload.exception()
+        is_whole = payload.is_eof() and problem is None
+        refusal = type(problem).__name__ if problem is not None else refusal
         fields = _plain(message.raw_headers)
         found.append(Read(message.method, message.path, fields, body, is_whole))
         if message.should_close or not is_whole:
@@ -137,7 +139,7 @@ def h11_server(data):
 READERS = {"aiohttp": aiohttp_python, "h11": h11_server}
 STRICTER = {
     "aiohttp: refused: BadHttpMethod": "a CR before a request line",
-    "aiohttp: refused: BadHttpMessage": "an LF before a request line",
+    "aiohttp: refused: BadHttpMessage": "an LF before a request line, a second Host in trailers",
     "aiohttp: refused: BadStatusLine": "two spaces in a request line",
     "aiohttp: refused: InvalidURLError": "a target that is no URL; `routes.resolve` refuses it too",
     "h11: refused: illegal request line": "a CR before a request line, or two spaces in it",
