@@ -134,6 +134,20 @@ async def test_another_body_that_breaks_off_is_broken_off(world, head):
     assert b"error" not in answer
 
 
+async def test_to_an_old_client_a_body_that_breaks_off_ends_in_a_reset(world):
+    async def die(_recorded, writer):
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n"
+        )
+        writer.write(b"\r\n" + chunk(b"x" * 70_000))
+        await writer.drain()
+        writer.close()
+
+    world.openai.script = die
+    with pytest.raises(ConnectionResetError):
+        await say(world.port, raw_request().replace(b"HTTP/1.1", b"HTTP/1.0"))
+
+
 async def test_a_client_that_leaves_closes_its_upstream_within_a_second(world):
     async def endless(_recorded, writer):
         writer.write(SSE_HEAD)

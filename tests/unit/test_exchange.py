@@ -206,6 +206,45 @@ async def test_a_body_to_the_end_of_the_connection_is_passed_on_to_it():
     assert line.given_back == [False]
 
 
+async def test_a_body_to_the_end_of_the_connection_is_not_ended_by_a_reset():
+    line, sink = Line(), Sink()
+    _, task = await passing(line, sink, head=b"HTTP/1.1 200 OK\r\n\r\n")
+    line.says(b"a")
+    line.connection.connection_lost(ConnectionResetError())
+    with pytest.raises(Broken):
+        await task
+    assert sink.body == b"a"
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfour",
+    ],
+)
+async def test_a_connection_that_is_to_end_or_has_more_to_say_is_not_kept(answered):
+    line = Line()
+    answer = await line.answer(answered)
+    answer.close()
+    assert line.given_back == [False]
+    assert line.transport.is_aborted
+
+
+async def test_a_connection_that_was_not_sent_all_of_a_request_is_not_kept():
+    line = Line()
+    line.connection.pause_writing()
+    asked = asyncio.ensure_future(line.connection.exchange([b"one", b"two"], **LIMITS))
+    await turns()
+    line.says(HEAD + END)
+    answer = await asked
+    assert line.transport.sent == b"one"
+    assert await answer.whole() == b""
+    answer.close()
+    assert line.given_back == [False]
+
+
 async def test_a_cancelled_reader_gets_nothing_more_and_its_upstream_is_closed():
     line, sink = Line(), Sink()
     answer, task = await passing(line, sink)
