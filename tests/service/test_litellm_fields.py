@@ -264,12 +264,27 @@ TABLE = [
     (
         "POST /team/bulk_member_add",
         {"team_id": "t", "members": [{"role": "user", "user_id": "new"}]},
-        MEMBERS,
+        {
+            **MEMBERS,
+            "results": [fields("user_id:str user_email:str? success:bool error:str?")],
+            "updated_team": TEAM_ROW,
+            **fields("total_requested:int successful_additions:int failed_additions:int"),
+        },
     ),
     (
         "POST /team/member_update",
-        {"team_id": "t", "user_id": "carol", "max_budget_in_team": 1.0},
-        fields("team_id:str user_id:str user_email:str? max_budget_in_team:number"),
+        {
+            "team_id": "t",
+            "user_id": "carol",
+            "max_budget_in_team": 1.0,
+            "temp_budget_increase": 1.0,
+            "temp_budget_expiry": "2027-01-01T00:00:00Z",
+        },
+        fields(
+            "team_id:str user_id:str user_email:str? max_budget_in_team:number tpm_limit:int?"
+            " rpm_limit:int? budget_duration:str? allowed_models:list? temp_budget_increase:number"
+            " temp_budget_expiry:str"
+        ),
     ),
     ("POST /team/member_delete", {"team_id": "t", "user_id": "carol"}, TEAM_ROW),
     (
@@ -287,6 +302,19 @@ TABLE = [
         "POST /user/update",
         {**USER_SENT, "user_id": "carol"},
         {"user_id": "str", "data": USER_ROW},
+    ),
+    (
+        "POST /user/bulk_update",
+        {"users": [{"user_id": "carol", "user_alias": "x"}]},
+        {
+            "results": [
+                {
+                    **fields("user_id:str? user_email:str? success:bool error:str?"),
+                    "updated_user": USER_ROW,
+                }
+            ],
+            **fields("total_requested:int successful_updates:int failed_updates:int"),
+        },
     ),
     ("POST /user/delete", {"user_ids": ["carol"]}, {"deleted_users": "list"}),
     (
