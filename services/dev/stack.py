@@ -25,7 +25,13 @@ _PLAIN = frozenset(
 )
 """What a process that is none of the services inherits: nothing that could be a secret."""
 _DATABASE = frozenset({"GRANTGATE_MONGO_URL", "GRANTGATE_MONGO_URL_FILE"})
-_WITHHELD = {"keys": frozenset[str](), "policy": _DATABASE | {*VARIABLES}, "gateway": _DATABASE}
+_SALT = frozenset({"GRANTGATE_SALT_KEY", "GRANTGATE_SALT_KEY_FILE"})
+_SNAPSHOT = frozenset({"GRANTGATE_SNAPSHOT_TOKEN", "GRANTGATE_SNAPSHOT_TOKEN_FILE"})
+_WITHHELD = {
+    "keys": frozenset[str](),
+    "policy": _DATABASE | _SALT | {*VARIABLES},
+    "gateway": _DATABASE | _SALT | _SNAPSHOT,
+}
 """Secrets of the inherited environment that a service has no use for."""
 _STOP_S = 5.0
 _SERVER_STOP_S = 10.0
