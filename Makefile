@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 TOOLS := .tools
 
-.PHONY: install run test test-compat lint bench bench-peers bench-guard bench-management bench-flood chaos sim fuzz fuzz-parsers fuzz-bodies fuzz-streams mutations walk lock audit sbom clean
+.PHONY: install run test test-compat lint bench bench-peers bench-guard bench-management bench-flood chaos sim test-secrets fuzz fuzz-parsers fuzz-bodies fuzz-streams mutations walk lock audit sbom clean
 
 install: $(STAMP)
 
@@ -21,6 +21,10 @@ run: install
 # Two files at a time: most tests wait for processes, and what is timed has to find a core.
 test: install
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# Every failure of the product with secrets planted, and a search of all that it shows; a minute.
+test-secrets: install
+	GRANTGATE_TEST_SECRETS=1 $(BIN)/pytest --timeout 600 tests/e2e/test_no_secret_leaks.py
 
 # LiteLLM's own client and CLI, in an environment of their own.
 test-compat: install .compat/.installed

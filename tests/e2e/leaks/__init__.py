@@ -1,0 +1,1 @@
+"""The product through its failures, and a search for secrets in all that it shows of itself."""
