@@ -1,7 +1,8 @@
 """The long runs: `python -m tests.parsers bodies COUNT`, `streams COUNT`, `parsers SECONDS`.
 
 `parsers` searches each harness for that long with Hypothesis, and for that long again guided by
-coverage where atheris is installed. What was found worth keeping stays in `.fuzz`.
+coverage where atheris is installed. What was found worth keeping stays in `.fuzz`: `keep NAME` puts
+what `make test` is to try every time from there into `corpus/`.
 """
 
 import argparse
@@ -74,12 +75,19 @@ def search(check, inputs, seconds):
 
 
 def _example(name, random):
-    """What a guided search of a reader begins with, None for those that find their own way."""
-    from tests.parsers import bodies, streams  # noqa: PLC0415
+    """What a guided search of a reader begins with: its parser in C shows it no way in."""
+    from tests.parsers import bodies, harnesses, streams  # noqa: PLC0415
 
-    if name in ("read_request", "read_form"):
-        return bodies.body(random).data
-    return random.randbytes(2) + streams.stream(random) if name == "read_stream" else None
+    match name:
+        case "read_request" | "read_form":
+            return bodies.body(random).data
+        case "read_stream":
+            return random.randbytes(2) + streams.stream(random)
+        case "read_answer":
+            head = random.choices(harnesses.ANSWER_WORDS, k=random.randint(1, 8))
+            return random.randbytes(2) + b"".join(head)
+        case _:
+            return "".join(random.choices("ab/*.\n", k=random.randint(3, 24))).encode()
 
 
 def search_guided(name, seconds):
@@ -88,9 +96,7 @@ def search_guided(name, seconds):
     corpus.mkdir(parents=True, exist_ok=True)
     for number in range(SEEDS):
         # From nothing it would hardly ever come to what is accepted.
-        made = _example(name, Random(number))
-        if made is not None:
-            (corpus / f"seed-{number}").write_bytes(made)
+        (corpus / f"seed-{number}").write_bytes(_example(name, Random(number)))
     command = [sys.executable, "-m", "tests.parsers", "guided", name, str(seconds), str(corpus)]
     return subprocess.run(command, check=False).returncode
 
@@ -125,6 +131,16 @@ def search_all(seconds):
     return status
 
 
+def keep_found(name):
+    """Add to a harness's corpus what its last search found."""
+    from tests.parsers import harnesses, kept  # noqa: PLC0415
+
+    found = [path.read_bytes() for path in (KEPT / "corpus" / name).iterdir()]
+    print(
+        f"{name}: {kept.keep(getattr(harnesses, name), found)} kept of {len(found)} and those kept"
+    )
+
+
 def main():
     """Run what the command line names."""
     parser = argparse.ArgumentParser(prog="tests.parsers", description=__doc__)
@@ -137,6 +153,8 @@ def main():
     way.add_argument("--seed", type=int, default=1)
     way = ways.add_parser("parsers")
     way.add_argument("seconds", type=int)
+    way = ways.add_parser("keep")
+    way.add_argument("name")
     way = ways.add_parser("guided")
     way.add_argument("name")
     way.add_argument("seconds", type=int)
@@ -146,6 +164,8 @@ def main():
         sys.exit(compare_bodies(given_.count, given_.seed))
     if given_.way == "streams":
         sys.exit(compare_streams(given_.count, given_.seed))
+    if given_.way == "keep":
+        sys.exit(keep_found(given_.name))
     if given_.way == "guided":
         sys.exit(guided(given_.name, given_.seconds, given_.corpus))
     sys.exit(search_all(given_.seconds))
