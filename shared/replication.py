@@ -35,6 +35,9 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     schema: int
 
 
+LEFT = b""
+"""In the place of its record: the replica has stopped answering, for good. keys takes it away."""
+
 _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
 _epoch = msgspec.json.Decoder(Epoch)

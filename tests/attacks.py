@@ -470,6 +470,8 @@ BESIDES = {
         "test_each_service_may_publish_its_own_subjects_only",
         "test_each_service_may_subscribe_its_own_subjects_only",
         "test_no_service_can_answer_under_anothers_inbox_prefix",
+        "test_no_answer_that_policy_asks_for_is_stored_as_what_it_may_not_publish",
+        "test_what_one_replica_has_jetstream_answer_is_no_change_to_another",
         "test_internal_routes_answer_the_token_alone",
         "test_nothing_internal_answers_without_its_token",
         "test_every_route_of_policy_but_health_and_metrics_wants_its_token",

@@ -10,7 +10,7 @@ from services.keys.state import State
 from shared import subjects
 from shared.bus import BusUnavailable, ChangeStream
 from shared.changes import GENESIS, Change, Unreadable, decode_change
-from shared.replication import Epoch, Member, decode_epoch, decode_member
+from shared.replication import LEFT, Epoch, Member, decode_epoch, decode_member
 
 _PAGE = 1000
 
@@ -177,7 +177,7 @@ async def _look_at(stream: ChangeStream, reading: Reading, findings: list[Findin
     members = []
     for subject in await stream.subjects_under(subjects.MEMBERS):
         record = await stream.last(subject)
-        if record is not None:
+        if record is not None and record[1] != LEFT:
             what = f"record of replica {subjects.replica_of(subject)}"
             members.append(_read(decode_member, record[1], what, findings))
     found = await stream.last(subjects.CHANGES)

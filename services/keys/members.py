@@ -15,7 +15,7 @@ from services.keys.waiting import Shared, Waiters
 from shared import subjects
 from shared.bus import BusUnavailable, ChangeStream
 from shared.changes import Unreadable
-from shared.replication import Epoch, Member, decode_epoch, decode_member
+from shared.replication import LEFT, Epoch, Member, decode_epoch, decode_member
 
 log = structlog.get_logger()
 
@@ -43,6 +43,7 @@ class Members:
         self._boottime = boottime
         self._reports: dict[str, Member] = {}
         self._records: dict[str, Replica] = {}
+        self._left: dict[str, int] = {}
         self._waiters = Waiters()
         self._named = Shared(self._read_named)
 
@@ -99,7 +100,7 @@ class Members:
             return None  # the publisher says so; until then no record proves anything
 
     async def look(self, replicas: Collection[str]) -> tuple[list[Replica], Epoch | None]:
-        """The records of these replicas that are there, and the epoch, read after them.
+        """The records of these replicas, but those that have left, and the epoch, read after them.
 
         Raises BusUnavailable.
         """
@@ -111,8 +112,10 @@ class Members:
         now = self._boottime()
         found = []
         for name, record in zip(names, records, strict=True):
-            if record is None:
+            if record is None or record[1] == LEFT:
                 self.forget(name)
+                if record is not None:
+                    self._left[name] = record[0]
                 continue
             known = self._records.get(name)
             member = self._read(name, record[1])
@@ -145,7 +148,7 @@ class Members:
         self._reports.pop(name, None)
 
     async def look_at_all(self) -> list[Replica]:
-        """Every record there is; those of replicas long dead are taken from the stream.
+        """Every record there is; those of replicas long dead, or left, are taken from the stream.
 
         Raises BusUnavailable.
         """
@@ -153,6 +156,9 @@ class Members:
         for gone in self._records.keys() - set(found):
             self.forget(gone)
         replicas, epoch = await self.look(found)
+        for name, seq in tuple(self._left.items()):
+            await self._stream.purge(subject=subjects.member(name), up_to=seq)
+            self._left.pop(name, None)
         if epoch is None:
             return replicas
         patience = max(PURGE_AFTER_S, PURGE_LEASES * (epoch.lease_s + epoch.margin_s))

@@ -1,5 +1,7 @@
 """Changes that push did not bring, or brought too early, put in their order."""
 
+from collections.abc import Mapping
+
 import structlog
 from prometheus_client import Counter
 
@@ -26,6 +28,14 @@ class Trimmed(Exception):
 
 class Hole(Exception):
     """The stream should hold a change and does not, and nobody else has it."""
+
+
+def is_answer(headers: Mapping[str, str] | None) -> bool:
+    """Whether a message was read out of a stream: nobody pushed it here who may.
+
+    Another replica may have had a record of its own, with any content, sent to any subject.
+    """
+    return headers is not None and "Nats-Stream" in headers
 
 
 class CatchUp:

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from prometheus_client import Counter
 
-from services.policy.catch_up import CatchUp, Hole, Trimmed
+from services.policy.catch_up import CatchUp, Hole, Trimmed, is_answer
 from services.policy.lease import Lease
 from services.policy.rebuild import NothingToStartFrom, Rebuilder
 from services.policy.responder import Responder
@@ -24,7 +24,7 @@ from shared import subjects
 from shared.bus import BusUnavailable, ChangeStream, say
 from shared.changes import SCHEMA, Change, Unreadable, decode_change
 from shared.http import Readiness
-from shared.replication import Epoch, Member, decode_epoch, decode_member, encode
+from shared.replication import LEFT, Epoch, Member, decode_epoch, decode_member, encode
 
 log = structlog.get_logger()
 
@@ -103,12 +103,12 @@ class Feed:
                     await subscription.unsubscribe()
 
     async def leave(self, responder: Responder) -> None:
-        """Stop answering, then take the member record back, so that no write waits for it."""
+        """Stop answering, then say so in the place of the record, so that no write waits for it."""
         self._lease.drop()
         responder.close()
         try:
             async with asyncio.timeout(1.0):
-                await self._stream.purge(subject=subjects.member(self._replica))
+                await self._stream.put(subjects.member(self._replica), LEFT)
         except (BusUnavailable, TimeoutError):
             log.warning("member_record_left_behind")
 
@@ -262,7 +262,7 @@ class Feed:
         raise NotCurrent(why)
 
     async def _push(self, message: Msg) -> None:
-        if self._epoch is None:
+        if self._epoch is None or is_answer(message.headers):
             return
         try:
             changed = self._catch_up.pushed(self.table, message.data)

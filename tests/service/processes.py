@@ -27,7 +27,7 @@ def watched_conf(folder):
     """The product's configuration of NATS, with a user more for who watches the stream."""
     conf = folder / "nats.conf"
     users = f"users = [ {{user: {WATCHER}, password: {WATCHER}}}"
-    conf.write_text(NATS_CONF.read_text().replace("users = [", users))
+    conf.write_text(NATS_CONF.read_text().replace("users = [", users, 1))
     return conf
 
 

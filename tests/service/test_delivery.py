@@ -1,6 +1,7 @@
 """From a committed change to every replica: publication, epochs, leases and the barrier."""
 
 import asyncio
+import json
 import shutil
 import time
 from contextlib import AsyncExitStack
@@ -14,14 +15,15 @@ from services.keys import members, schemas
 from services.keys.epochs import EpochKeeper
 from services.keys.errors import Unavailable
 from shared import bus, subjects
-from shared.changes import Unreadable
+from shared.changes import Unreadable, encode_change
 from shared.decisions import Allow, Deny
-from shared.replication import decode_epoch, decode_member
+from shared.replication import LEFT, decode_epoch, decode_member
 from shared.service import boottime
 from tests.parts import nats_server, until
 from tests.service.delivery_world import (
     LEASE_S,
     MARGIN_S,
+    Log,
     MemoryStore,
     World,
     journal_on,
@@ -215,6 +217,31 @@ async def test_a_replica_ahead_of_the_stream_gives_its_lease_up(world):
 
     await until(lambda: not feed.lease.holds(boottime()), "the lease to end")
     assert feed.table.rev == forged
+
+
+async def test_what_one_replica_has_jetstream_answer_is_no_change_to_another(world):
+    """Whoever asks names the subject of the answer: here the one that changes are pushed on."""
+    _, barrier = await world.publisher()
+    feed = await world.policy()
+    await until(lambda: feed.responder.is_open, "the lease")
+    await barrier.enforced(world.log.add(key(1)))
+    forger, other = await world.connect("policy"), Log()
+    other.entries = list(world.log.entries)
+    target = subjects.change(other.add(key(2)))
+    forged = encode_change(other.entries[-1].as_change())
+    heard = await forger.subscribe(target)
+    await bus.ChangeStream(forger).put(subjects.member("ghost"), forged)
+    asked = json.dumps({"last_by_subj": subjects.member("ghost")}).encode()
+    await forger.publish("$JS.API.DIRECT.GET.GRANTS", asked, reply=target)
+    assert (await heard.next_msg(timeout=10)).data == forged
+    await bus.ChangeStream(forger).put(subjects.member("ghost"), LEFT)
+
+    began = boottime()
+    await barrier.enforced(world.log.add(key(3)))
+
+    assert feed.table.chain == world.log.chain
+    assert not isinstance(feed.responder.answers([question(2)])[0], Allow)
+    assert feed.lease.holds(began), "it never lost its lease"
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"{}", b'{"replica": 7}', b"[" * 5000])

@@ -1,4 +1,4 @@
-"""All that passes over NATS and all that JetStream holds, seen by a user who may see everything."""
+"""All that passes over NATS and all that JetStream holds, seen by users who may see everything."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from nats.aio.client import Client
 from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
-from tests.e2e.leaks.product import WATCHER
+from tests.e2e.leaks.product import WATCHERS
 
 
 class Overheard:
@@ -19,7 +19,8 @@ class Overheard:
     def __init__(self, url):
         self.messages = []
         self._url = url
-        self._client = Client()
+        self._clients = [Client() for _ in WATCHERS]
+        self._client = self._clients[0]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -37,16 +38,17 @@ class Overheard:
         async def ignore(_error):
             pass
 
-        await self._client.connect(
-            self._url,
-            user=WATCHER,
-            password=WATCHER,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.05,
-            error_cb=ignore,
-        )
-        await self._client.subscribe(">", cb=heard)
-        await self._client.flush()
+        for client, watcher in zip(self._clients, WATCHERS, strict=True):
+            await client.connect(
+                self._url,
+                user=watcher,
+                password=watcher,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.05,
+                error_cb=ignore,
+            )
+            await client.subscribe(">", cb=heard)
+            await client.flush()
 
     def plant(self, secret):
         """Put a secret into a message, and into a stream of its own."""
@@ -78,7 +80,8 @@ class Overheard:
         return found
 
     def close(self):
-        self._wait(self._client.close())
+        for client in self._clients:
+            self._wait(client.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -18,7 +18,8 @@ from services.dev.stack import Shape, plan
 from tests.parts import free_port
 
 START_S = 60
-WATCHER = "watcher-of-the-sweep"
+WATCHERS = ("watcher-of-the-streams", "watcher-of-the-questions")
+"""One in each account of NATS, in their order; the streams are in the first."""
 
 
 def until(condition, what, timeout_s=START_S):
@@ -100,10 +101,12 @@ class Product:
         self.answers = []
 
     def _watch(self, folder):
-        """Give NATS a user more, who may read everything."""
+        """Give each account of NATS a user more, who may read everything."""
         conf = folder / "nats.conf"
-        users = f"users = [ {{user: {WATCHER}, password: {WATCHER}}}"
-        conf.write_text(NATS_CONF.read_text().replace("users = [", users))
+        before, *accounts = NATS_CONF.read_text().split("users = [")
+        for watcher, rest in zip(WATCHERS, accounts, strict=True):
+            before += f"users = [ {{user: {watcher}, password: {watcher}}}{rest}"
+        conf.write_text(before)
         command = self.parts["nats"].command
         argv = tuple(str(conf) if each == str(NATS_CONF) else each for each in command.argv)
         self.parts["nats"].command = msgspec.structs.replace(command, argv=argv)
