@@ -138,7 +138,7 @@ CELLS = [
     *on_one("GET", "/team/list", **EVERYONE),
     *on_one("GET", "/team/available", **EVERYONE),
     *on_one("GET", "/v2/team/list", **EVERYONE),
-    *on_one("POST", "/user/new", {}, **ADMIN),
+    *on_one("POST", "/user/new", {"auto_create_key": False}, **ADMIN),
     (
         "POST",
         "/user/update",
