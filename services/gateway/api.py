@@ -23,16 +23,13 @@ from services.gateway.request_reader import Incoming
 from services.gateway.revocations import Revocations
 from services.gateway.routes import Kind, Route, dialect_at, dialect_of, resolve
 from services.gateway.streaming import Streamed, pass_on
-from services.gateway.uploads import comes_soon, read_body, too_large
+from services.gateway.uploads import comes_soon, is_large, read_body, too_large
 from services.gateway.whole import Whole
 from shared.decisions import Allow, Deny, DenyReason, Listing
 from shared.limiter import Limiter
 from shared.settings import Settings
 
 log = structlog.get_logger()
-
-_ASK_FIRST = 64 * 1024
-"""Bytes of a body above which the key alone is asked about before the body is read."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLIENT_LEFT = 499
@@ -181,9 +178,8 @@ class Gateway:
         limit, time_s = self._settings.max_body_bytes, self._settings.body_timeout_s
         if size is not None and size > limit:
             raise too_large(limit)
-        ask_first = "expect" in inbound.fields or (size or _ASK_FIRST + 1) > _ASK_FIRST
+        ask_first = "expect" in inbound.fields or is_large(request)
         if not ask_first and not request.is_complete:
-            # Nobody holds a place among the requests in flight for long without a key.
             ask_first = not await comes_soon(request, limit=limit, timeout_s=time_s)
         if ask_first:
             refusal = await self._refuse_account(caller, route, stamp)
@@ -287,7 +283,11 @@ class Gateway:
         limit, time_s = min(MAX_BODY, self._settings.max_body_bytes), self._settings.body_timeout_s
         if (request.content_length or 0) > limit:
             raise too_large(limit)
-        if not request.is_complete and not await comes_soon(request, limit=limit, timeout_s=time_s):
+        if not request.is_complete and (
+            "expect" in inbound.fields
+            or is_large(request)
+            or not await comes_soon(request, limit=limit, timeout_s=time_s)
+        ):
             with suppress(PolicyUnavailable):  # which is no reason to refuse what keys can answer
                 answer = await self._admission.account(caller, route.path)
                 if isinstance(answer, Deny) and answer.reason is DenyReason.KEY_UNKNOWN:

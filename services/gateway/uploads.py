@@ -8,6 +8,7 @@ from services.gateway.request_reader import Incoming
 _SLOWEST = 64 * 1024
 """Bytes a second a body must come at once its first allowance of time is used up."""
 
+_SMALL = 64 * 1024
 _SOON_S = 1.0
 
 
@@ -29,8 +30,18 @@ async def read_body(request: Incoming, *, limit: int, timeout_s: float) -> bytes
     return request.take()
 
 
+def is_large(request: Incoming) -> bool:
+    """Whether a body is so large, or may be, that its sender's key is asked about first."""
+    size = request.content_length
+    return size is None or size > _SMALL
+
+
 async def comes_soon(request: Incoming, *, limit: int, timeout_s: float) -> bool:
-    """Wait for the body for a second, or less; False when it is to be waited for longer."""
+    """Wait for the body for a second, or less; False when it is to be waited for longer.
+
+    Then the key is asked about first: nobody holds a place among the requests in flight for long
+    without one.
+    """
     try:
         await _complete(request, limit=limit, timeout_s=min(_SOON_S, timeout_s / 4))
     except TimeoutError:

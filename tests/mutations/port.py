@@ -159,6 +159,11 @@ MUTATIONS = (
     *of_gateway(
         "uploads",
         (
+            "size is None or size > _SMALL",
+            "size is None",
+            f"{FRAMING}::test_an_unknown_key_is_refused_before_its_body_is_read",
+        ),
+        (
             "    if request.size > limit:\n        raise too_large(limit)\n",
             "",
             f"{FRAMING}::test_a_body_over_the_limit_is_413_and_not_kept",
@@ -202,12 +207,12 @@ MUTATIONS = (
             f"{FRAMING}::test_a_body_over_the_limit_is_413_and_not_kept",
         ),
         (
-            "if not ask_first and not request.is_complete:",
-            "if False:",
+            "ask_first = not await comes_soon(",
+            "ask_first = False and await comes_soon(",
             f"{FRAMING}::test_an_unknown_key_that_withholds_its_body_holds_no_place",
         ),
         (
-            'ask_first = "expect" in inbound.fields or (size or _ASK_FIRST + 1) > _ASK_FIRST',
+            'ask_first = "expect" in inbound.fields or is_large(request)',
             "ask_first = False",
             f"{FRAMING}::test_an_unknown_key_is_refused_before_its_body_is_read",
         ),

@@ -204,8 +204,9 @@ async def conversation(world, *pieces):
         ["Transfer-Encoding: chunked"],
     ],
 )
-async def test_an_unknown_key_is_refused_before_its_body_is_read(world, headers):
-    head = raw_request(b"", headers=headers, key=OTHER_KEY)
+@pytest.mark.parametrize("target", ["/v1/chat/completions", "/key/generate"])
+async def test_an_unknown_key_is_refused_before_its_body_is_read(world, headers, target):
+    head = raw_request(b"", headers=headers, key=OTHER_KEY, target=target)
     heard = await conversation(world, head)
     assert statuses(heard[0]) == [401]
     assert b"100 Continue" not in b"".join(heard)
