@@ -89,3 +89,7 @@ class ModelRow(msgspec.Struct, kw_only=True):
     model_info: dict[str, object] | None = None
     model_id: str | None = None
     blocked: bool | None = None
+
+    def __repr__(self) -> str:
+        """Show whose it is: the parameters may hold a credential."""
+        return f"ModelRow(model_name={self.model_name!r})"

@@ -125,6 +125,10 @@ class KeyBulkItem(msgspec.Struct, frozen=True, kw_only=True):
     tags: Texts = UNSET
     object_permission: Object = UNSET
 
+    def __repr__(self) -> str:
+        """Show that it is one of a call's keys, and nothing of it."""
+        return "KeyBulkItem(***)"
+
 
 class KeyBulkUpdate(Request, frozen=True, kw_only=True):
     """`/key/bulk_update`."""

@@ -1,10 +1,17 @@
 """Whatever holds a secret shows nothing of it when it is printed."""
 
+import importlib
+import inspect
+import pkgutil
+import re
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import services
+import shared
 from services.dev.master_key import MasterKey
 from services.dev.stack import Shape
 from services.dev.supervisor import Command
@@ -15,14 +22,16 @@ from services.gateway.target import target_of
 from services.gateway.tunnels import Proxy
 from services.gateway.upstreams import Upstream
 from services.keys.litellm_rows import LiteLLMModel
+from services.keys.litellm_shapes import ModelRow
 from services.keys.management import Plan
-from services.keys.model_requests import ModelNew, ModelPatch, ModelUpdate
+from services.keys.model_requests import ModelFields, ModelNew, ModelPatch, ModelUpdate
 from services.keys.requests import (
     KeyBulkItem,
     KeyBulkUpdate,
     KeyDelete,
     KeyGenerate,
     KeyInfoQuery,
+    KeyInfos,
     KeyNamed,
     KeyRegenerate,
     KeyUpdate,
@@ -98,6 +107,7 @@ HOLDERS = [
         updated_by="",
     ),
     Plan(writes=(), answer={"key": HIDDEN}, reason="key/generate"),
+    ModelFields(litellm_params=PARAMS),
     ModelNew(model_name="x", litellm_params=PARAMS),
     ModelPatch(model_id="a", litellm_params=PARAMS),
     ModelUpdate(id="a", litellm_params=PARAMS),
@@ -107,9 +117,49 @@ HOLDERS = [
     KeyDelete(keys=(HIDDEN,)),
     KeyNamed(key=HIDDEN),
     KeyInfoQuery(key=HIDDEN),
-    KeyBulkUpdate(keys=(KeyBulkItem(key=HIDDEN),)),
+    KeyInfos(keys=[HIDDEN]),
+    KeyBulkItem(key=HIDDEN),
+    KeyBulkUpdate(keys=[KeyBulkItem(key=HIDDEN)]),
+    ModelRow(model_name="x", litellm_params=PARAMS),
     DecideRequest(key=HIDDEN),
 ]
+
+
+_SECRETIVE = re.compile(
+    r"(api_|new_|master_|salt_|^)keys?|.*(secret|password|token|credential)s?"
+    r"|.*headers|environ(ment)?|(litellm_)?params|(mongo|nats)_url|secrets|sealed|answer"
+)
+"""Names of fields in which a secret may stand."""
+
+NO_SECRET = {
+    "services.gateway.admission.Caller": "a digest",
+    "services.keys.callers.Caller": "a record, which has a digest",
+    "services.keys.litellm_shapes.KeyRow": "a digest",
+    "services.keys.log.Rest": "what is shown of keys",
+    "services.keys.records.ModelDetails": "ciphertext, and what is shown of parameters",
+    "services.keys.roles.Rule": "who may make a call about keys",
+    "shared.decisions.ListQuestion": "a digest",
+    "shared.decisions.Question": "a digest",
+    "shared.providers.Provider": "the name of a header",
+    "shared.workers.Service": "a port",
+}
+_DESCRIBED = re.compile(r"services\.keys\.((model|team|user)_)?shapes\.")
+"""Modules whose Structs describe answers in `/openapi.json`: none of them is ever made."""
+
+
+def secretive():
+    """Every Struct, NamedTuple and dataclass with a field in which a secret may stand."""
+    for package in (services, shared):
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if info.name.endswith("__main__"):
+                continue
+            module = importlib.import_module(info.name)
+            for _, found in inspect.getmembers(module, inspect.isclass):
+                fields = inspect.get_annotations(found)
+                is_record = issubclass(found, msgspec.Struct | tuple) or is_dataclass(found)
+                is_ours = found.__module__ == info.name and is_record
+                if is_ours and any(_SECRETIVE.fullmatch(name) for name in fields):
+                    yield f"{info.name}.{found.__name__}"
 
 
 @pytest.mark.parametrize("holder", HOLDERS, ids=lambda holder: type(holder).__name__)
@@ -122,3 +172,9 @@ def test_what_holds_a_secret_prints_none_of_it(holder):
 def test_a_holder_that_does_not_hide_it_would_be_seen():
     leaky = msgspec.defstruct("Leaky", [("key", str)])(HIDDEN)
     assert HIDDEN in f"{leaky}"
+
+
+def test_whatever_may_hold_a_secret_is_printed_here():
+    found = {name for name in secretive() if not _DESCRIBED.match(name)}
+    shown = {f"{type(each).__module__}.{type(each).__name__}" for each in HOLDERS}
+    assert found - shown == NO_SECRET.keys()
