@@ -4,17 +4,18 @@ A test that passes whatever the code does shows nothing. Each mutation is a chan
 tree, and the test that has to fail because of it; the same tests have to pass in the copy as it is.
 """
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.mutations import Mutation, decisions, port, upstream
+from tests.mutations import Mutation, decisions, leaks, port, upstream
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("services", "shared", "tests", "pyproject.toml", "config.example.yaml")
-ALL = (*decisions.MUTATIONS, *port.MUTATIONS, *upstream.MUTATIONS)
+ALL = (*decisions.MUTATIONS, *port.MUTATIONS, *upstream.MUTATIONS, *leaks.MUTATIONS)
 LONGEST_S = 300
 HUNG = -1
 FAILED = 1
@@ -68,7 +69,14 @@ def run(copy: Path, tests: list[str]) -> tuple[int, str]:
     command = [sys.executable, "-B", "-m", "pytest", *options, *tests]
     try:
         done = subprocess.run(
-            command, cwd=copy, capture_output=True, text=True, check=False, timeout=LONGEST_S
+            command,
+            cwd=copy,
+            # For processes that a test starts: they too are to be the copy's.
+            env={**os.environ, "PYTHONPATH": str(copy)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST_S,
         )
     except subprocess.TimeoutExpired:
         return HUNG, ""

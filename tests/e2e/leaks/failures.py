@@ -36,8 +36,8 @@ def replace(world):
 def misplace_keys(world, key):
     """Keys where a name, an id or a number should be, and in lines that nobody can read."""
     for name in (key, MASTER, f"openai/{key}", f" {key}"):
-        assert (world.chat(key, name), world.chat(MASTER, name)) == (400, 400)
-    assert world.chat(CHOSEN, CHOSEN) == 400
+        assert {world.chat(key, name), world.chat(MASTER, name)} <= {400, 403}
+    assert world.chat(CHOSEN, CHOSEN) in (400, 403)
     ask, bad = world.product.ask, SECRETS["malformed key"]
     post = "POST /v1/chat/completions HTTP/1.1\r\n"
     for line in (

@@ -69,8 +69,10 @@ class Overheard:
         jetstream = self._client.jetstream()
         found = []
         for stream in await jetstream.streams_info():
-            name, state = stream.config.name, stream.state
-            for number in range(state.first_seq, state.last_seq + 1):
+            name, number = stream.config.name, 0
+            # Some are replaced by later ones meanwhile.
+            while number < (state := (await jetstream.stream_info(name)).state).last_seq:
+                number = max(number + 1, state.first_seq)
                 try:
                     message = await jetstream.get_msg(name, number)
                 except NotFoundError:
