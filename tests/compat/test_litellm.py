@@ -62,6 +62,25 @@ def test_teams_listed_whole_and_by_page(client):
     assert client.do("teams.get_available") == []
 
 
+def test_a_team_from_the_first_call_to_the_last(stack, client):
+    def call(path, method="POST", **body):
+        sent = {"json": body} if body else {}
+        return client.do("http.request", method=method, uri=path, **sent)
+
+    team_id = call("/team/new", team_alias="compat-team", models=["gpt-4"])["team_id"]
+    key = client.do("keys.generate", team_id=team_id)["key"]
+    assert stack.chat(key, "gpt-4").status_code == 200
+    call("/team/update", team_id=team_id, models=["gpt-3.5-turbo"])
+    assert stack.chat(key, "gpt-4").status_code == 403
+    call("/team/member_add", team_id=team_id, member={"role": "user", "user_id": "compat-member"})
+    shown = call(f"/team/info?team_id={team_id}", method="GET")
+    assert shown["team_info"]["models"] == ["gpt-3.5-turbo"]
+    assert [member["user_id"] for member in shown["team_memberships"]] == ["compat-member"]
+    assert client.do("teams.list_v2", user_id="compat-member")["teams"][0]["team_id"] == team_id
+    assert call("/team/delete", team_ids=[team_id])["deleted_teams"] == [team_id]
+    assert stack.chat(key, "gpt-3.5-turbo").status_code == 401
+
+
 def test_a_model_from_the_first_call_to_the_last(client):
     params = {"model": "openai/first", "api_base": UPSTREAM, "api_key": "sk-compat-upstream"}
     made = client.do("models.new", model_name="compat-model", model_params=params)
