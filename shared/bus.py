@@ -17,7 +17,7 @@ from nats.js.errors import Error as JetStreamError
 
 from shared import subjects
 from shared.changes import MAX_CHANGE_BYTES
-from shared.credentials import Secret
+from shared.nkey import Proof, login
 from shared.tls import say_nothing_in_the_clear
 
 log = structlog.get_logger()
@@ -80,7 +80,7 @@ async def connect(
     client: Client,
     url: str,
     user: str,
-    password: Secret | None,
+    proof: Proof | None,
     *,
     tls: SSLContext | None = None,
     on_closed: Callable[[], None],
@@ -97,8 +97,7 @@ async def connect(
     try:
         await client.connect(
             servers=[url],
-            user=user,
-            password=None if password is None else password.reveal(),
+            **login(client, user, proof),
             name=user,
             tls=tls,
             inbox_prefix=f"_INBOX_{user}".encode(),
@@ -283,11 +282,11 @@ async def hear(client: Client, subject: str, take: Callable[[bytes], Awaitable[N
 
 @asynccontextmanager
 async def reach(
-    url: str, user: str, password: Secret | None, wait_s: float, tls: SSLContext | None
+    url: str, user: str, proof: Proof | None, wait_s: float, tls: SSLContext | None
 ) -> AsyncIterator[Client]:
     """A connection for one errand. Raises BusUnavailable when none is there within `wait_s`."""
     client = Client()
-    connection = connect(client, url, user, password, tls=tls, on_closed=lambda: None)
+    connection = connect(client, url, user, proof, tls=tls, on_closed=lambda: None)
     try:
         async with asyncio.timeout(wait_s):
             await connection.__aenter__()

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from shared.credentials import Secret
+from shared.nkey import Proof, greeting
 
 log = structlog.get_logger()
 
@@ -130,7 +130,7 @@ class Courier:
         self,
         url: str,
         user: str,
-        password: Secret | None,
+        proof: Proof | None,
         on_connected: Callable[[bool], None] = lambda _: None,
         *,
         tls: ssl.SSLContext | None = None,
@@ -146,7 +146,7 @@ class Courier:
         self._wants_tls = parts.scheme == "tls" or tls is not None
         self._tls = tls
         self._user = user
-        self._password = password
+        self._proof = proof
         self._on_connected = on_connected
         self._link: _Link | None = None
         self._next_sid = 1
@@ -213,7 +213,7 @@ class Courier:
         info = await link.info
         if self._wants_tls or info.get("tls_required"):
             await self._secure(loop, link)
-        link.write(b"CONNECT " + self._greeting() + b"\r\n")
+        link.write(b"CONNECT " + self._greeting(str(info.get("nonce", ""))) + b"\r\n")
         # In one go with the loop: who subscribes from here on writes to this link itself.
         self._link = link
         for sid, (subject, queue, _) in self._subscriptions.items():
@@ -231,7 +231,7 @@ class Courier:
             raise ConnectionError
         link.transport = secured
 
-    def _greeting(self) -> bytes:
+    def _greeting(self, nonce: str) -> bytes:
         fields: dict[str, object] = {
             "verbose": False,
             "pedantic": False,
@@ -241,11 +241,8 @@ class Courier:
             "headers": True,
             "no_responders": True,
             "name": self._user,
-            "user": self._user,
         }
-        if self._password is not None:
-            fields["pass"] = self._password.reveal()
-        return json.dumps(fields).encode()
+        return json.dumps(fields | greeting(self._user, self._proof, nonce)).encode()
 
     async def _keep(self, link: _Link) -> None:
         """Ping now and then; returns when the connection is over."""

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.credentials import Secret
+from shared.nkey import Nkey, Proof
 
 _Port = Annotated[int, Meta(ge=0, le=65535, description="a port number, 0 to 65535")]
 _Seconds = Annotated[float, Meta(gt=0, le=86400, description="a number of seconds above 0")]
@@ -63,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: _NatsUrl = "nats://127.0.0.1:4222"
     nats_user: _Name | None = None
     nats_password: Password = None
+    nats_nkey_seed: Password = None
     nats_ca_file: _Path | None = None
     nats_cert_file: _Path | None = None
     nats_key_file: _Path | None = None
@@ -112,6 +114,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     discover_models: Flag = False
     log_level: _Level = "info"
     log_format: _Format = "json"
+
+    def nats_proof(self) -> Proof | None:
+        """What NATS is shown: the key pair, else the password."""
+        return Nkey(self.nats_nkey_seed) if self.nats_nkey_seed else self.nats_password
 
     def __repr__(self) -> str:
         """Show every setting but the database's address, which may hold its password."""

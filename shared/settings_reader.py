@@ -7,6 +7,7 @@ import msgspec
 
 from shared.addresses import Reach
 from shared.credentials import Secret
+from shared.nkey import Nkey
 from shared.reading import (
     ENVIRONMENT,
     ConfigError,
@@ -76,6 +77,9 @@ def read_settings(
         if (getattr(settings, cert) is None) != (getattr(settings, key) is None):
             what = f"{cert} and {key} belong together"
             raise place.error(what, "set both or neither")
+    if settings.nats_nkey_seed and settings.nats_password:
+        what = "nats_nkey_seed and nats_password are both set"
+        raise place.error(what, "keep one of the two, in the file or in the environment")
     if settings.margin_s >= settings.lease_s:
         at = (
             place
@@ -126,7 +130,10 @@ def _read(name: str, value: object, place: Place, *, lax: bool) -> object:
     """One setting's value; `lax` reads numbers and flags from text."""
     kind = _TYPES[name]
     if kind is Password:
-        return Secret(text(value, place))
+        secret = Secret(text(value, place))
+        if name == "nats_nkey_seed":
+            _check_seed(secret, place)
+        return secret
     if lax and isinstance(value, str) and kind in (Flag, Private):
         value = value.lower()
         if kind is Private and value not in ("true", "false"):
@@ -140,6 +147,14 @@ def _read(name: str, value: object, place: Place, *, lax: bool) -> object:
         what = f"must be {_expectation(kind)}"
         raise place.error(what, "correct the value") from None
     return found
+
+
+def _check_seed(seed: Secret, place: Place) -> None:
+    try:
+        Nkey(seed)
+    except ValueError as problem:
+        cure = "write the whole of one that begins with SU, as `nk -gen user` prints it"
+        raise place.error(str(problem), cure) from None
 
 
 def _expectation(kind: object) -> str:

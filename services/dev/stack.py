@@ -27,6 +27,7 @@ _PLAIN = frozenset(
 _DATABASE = frozenset({"GRANTGATE_MONGO_URL", "GRANTGATE_MONGO_URL_FILE"})
 _SALT = frozenset({"GRANTGATE_SALT_KEY", "GRANTGATE_SALT_KEY_FILE"})
 _SNAPSHOT = frozenset({"GRANTGATE_SNAPSHOT_TOKEN", "GRANTGATE_SNAPSHOT_TOKEN_FILE"})
+_NKEY = frozenset({"GRANTGATE_NATS_NKEY_SEED", "GRANTGATE_NATS_NKEY_SEED_FILE"})
 _WITHHELD = {
     "keys": frozenset[str](),
     "policy": _DATABASE | _SALT | {*VARIABLES},
@@ -144,6 +145,9 @@ class _Parts:
         inherited = {k: v for k, v in self.environ.items() if k not in _WITHHELD[user]}
         environ = {**inherited, "PYTHONUNBUFFERED": "1", **extra}
         if self.shape.nats_url is None:
+            # It goes with a server of one's own: the embedded one knows passwords.
+            for name in _NKEY & environ.keys():
+                del environ[name]
             environ |= {
                 "GRANTGATE_NATS_URL": f"nats://{HOST}:{self.nats}",
                 "GRANTGATE_NATS_USER": user,

@@ -91,7 +91,7 @@ async def start(
         stopping.ask(1)
 
     user = settings.nats_user or "gateway"
-    courier = Courier(settings.nats_url, user, settings.nats_password, tls=for_nats(settings))
+    courier = Courier(settings.nats_url, user, settings.nats_proof(), tls=for_nats(settings))
     inbox = f"_INBOX_{user}.{secrets.token_hex(12)}"
     policy = PolicyClient(courier, inbox=inbox, timeout_s=settings.decision_timeout_s)
     await stack.enter_async_context(owned_task(courier.run(), "courier", died))

@@ -124,7 +124,7 @@ async def start(
             client,
             settings.nats_url,
             settings.nats_user or "keys",
-            settings.nats_password,
+            settings.nats_proof(),
             tls=for_nats(settings),
             on_closed=lambda: stopping.ask(1),
             on_reconnected=publisher.look_again,

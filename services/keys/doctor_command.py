@@ -127,7 +127,7 @@ async def _reach(settings: Settings, stack: AsyncExitStack) -> ChangeStream | No
             bus.reach(
                 settings.nats_url,
                 settings.nats_user or "keys",
-                settings.nats_password,
+                settings.nats_proof(),
                 _BUS_WAIT_S,
                 for_nats(settings),
             )

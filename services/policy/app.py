@@ -50,7 +50,7 @@ async def start(settings: Settings, stack: AsyncExitStack, stopping: Stopping) -
     feed = Feed(replica, client, stream, lease, readiness, boottime, rebuilder)
     user = settings.nats_user or "policy"
     tls = for_nats(settings)
-    courier = Courier(settings.nats_url, user, settings.nats_password, reached, tls=tls)
+    courier = Courier(settings.nats_url, user, settings.nats_proof(), reached, tls=tls)
     responder = Responder(courier, lease, lambda: feed.table, boottime=boottime, now=time.time)
 
     def refresh() -> None:
@@ -78,7 +78,7 @@ async def start(settings: Settings, stack: AsyncExitStack, stopping: Stopping) -
             client,
             settings.nats_url,
             user,
-            settings.nats_password,
+            settings.nats_proof(),
             tls=tls,
             on_closed=lambda: stopping.ask(1),
             on_reconnected=feed.look_again,

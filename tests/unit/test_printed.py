@@ -69,6 +69,7 @@ ENTRY = ModelEntry(
 )
 SETTINGS = Settings(
     nats_password=WRAPPED,
+    nats_nkey_seed=WRAPPED,
     mongo_url=URL,
     internal_token=WRAPPED,
     snapshot_token=WRAPPED,
