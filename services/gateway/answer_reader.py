@@ -14,6 +14,7 @@ MAX_HEADERS = 128
 
 _FIRST_INTERIM = 100
 _FIRST_FINAL = 200
+_LAST = 599
 _NO_BODY = frozenset({204, 304})
 _SWITCHING = 101
 
@@ -127,6 +128,9 @@ class AnswerReader:
                 self.problem = "a status that is none"
             self.headers = []
             self.content_length = None
+            return
+        if self.status > _LAST:
+            self.problem = "a status that is none"
             return
         self.has_head = True
         self._is_chunked = any(name == "transfer-encoding" for name, _ in self.headers)

@@ -67,6 +67,11 @@ MUTATIONS = (
     *of_gateway(
         "answer_reader",
         (
+            "if self.status > _LAST:",
+            "if False:",
+            f"{WIRE}::test_what_two_readers_could_take_differently_is_refused",
+        ),
+        (
             "is_odd = self.status in _NO_BODY and (self._is_chunked or bool(self.content_length))",
             "is_odd = False",
             f"{WIRE}::test_a_body_where_none_may_be_never_reaches_the_next_caller",

@@ -218,6 +218,7 @@ async def test_trailers_never_become_headers():
         b"HTTP/1.1 200 OK\r\na: " + b"x" * (MAX_HEAD * 4),
         b"HTTP/1.1 200 OK\r\na: " + b"x" * MAX_HEAD + b"\r\nContent-Length: 2\r\n\r\nhi",
         b"HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 600 Odd\r\nContent-Length: 2\r\n\r\nhi",
         b"SSH-2.0-OpenSSH\r\n",
         b"\x00\x01\x02",
         b"HTTP/3.0 200 OK\r\n\r\n",
