@@ -160,8 +160,7 @@ def _read_json(data: bytes, path_model: str | None) -> JsonBody:
     if len(members) > MAX_MEMBERS:
         raise _too_many()
     for name in members:
-        # Every character normalises to at least one, so only a short name can come to "model",
-        # or one that ends early for a parser whose strings end with a NUL.
+        # Only a short name can be one, or one that ends early where a NUL ends strings.
         is_short = len(name) <= len("model") or "\0" in name
         if is_short and name != "model" and is_twin(name):
             raise _twin(name)
@@ -202,7 +201,11 @@ def is_twin(name: str) -> bool:
 
     That is one equal to it but for letter case, Unicode form, or a NUL and what follows it.
     """
-    folded = unicodedata.normalize("NFKC", name.partition("\0")[0]).casefold()
+    head = name.partition("\0")[0]
+    # Every character comes to at least one, and some to eighteen.
+    if len(head) > len("model"):
+        return False
+    folded = unicodedata.normalize("NFKC", head).casefold()
     return unicodedata.normalize("NFKC", folded) == "model"
 
 

@@ -170,6 +170,18 @@ def test_a_megabyte_of_name_is_passed_over():
     assert len(sent(body)) > 1_000_000
 
 
+def test_a_name_that_would_grow_eighteenfold_is_not_written_out():
+    name = "\ufdfa" * 100_000
+    for end in ("", "\\u0000", "\\u0000x"):
+        text = f'{{"model":"a","{name}{end}":1}}'
+        tracemalloc.start()
+        try:
+            assert read_json(text).model == "a"
+            assert tracemalloc.get_traced_memory()[1] < 8 * len(text.encode())
+        finally:
+            tracemalloc.stop()
+
+
 def test_members_without_number_are_refused_before_they_are_kept():
     text = '{"model":"a",' + ",".join(f'"{number}":1' for number in range(200_000)) + "}"
     tracemalloc.start()
