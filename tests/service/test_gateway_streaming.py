@@ -165,17 +165,19 @@ async def test_a_client_that_leaves_closes_its_upstream_within_a_second(world):
         await world.openai.client_left.wait()
 
 
-async def test_a_client_that_leaves_before_the_first_byte_closes_its_upstream(world):
-    async def silent(_recorded, _writer):
-        await world.openai.client_left.wait()
+async def test_a_client_that_leaves_before_the_first_byte_closes_its_upstream():
+    async with running(upstream_first_byte_timeout_s=20.0) as world:
 
-    world.openai.script = silent
-    _, writer = await open_stream(world)
-    async with asyncio.timeout(5):
-        await world.openai.arrived.wait()
-    await hang_up(writer)
-    async with asyncio.timeout(1):
-        await world.openai.client_left.wait()
+        async def silent(_recorded, _writer):
+            await world.openai.client_left.wait()
+
+        world.openai.script = silent
+        _, writer = await open_stream(world)
+        async with asyncio.timeout(5):
+            await world.openai.arrived.wait()
+        await hang_up(writer)
+        async with asyncio.timeout(1):
+            await world.openai.client_left.wait()
 
 
 async def test_slow_readers_slow_their_upstream_and_hold_no_memory(world):
