@@ -161,7 +161,7 @@ MUTATIONS = (
         (
             "size is None or size > _SMALL",
             "size is None",
-            f"{FRAMING}::test_an_unknown_key_is_refused_before_its_body_is_read",
+            f"{FRAMING}::test_of_an_unknown_key_no_model_is_asked_about",
         ),
         (
             "    if request.size > limit:\n        raise too_large(limit)\n",
@@ -214,7 +214,7 @@ MUTATIONS = (
         (
             'ask_first = "expect" in inbound.fields or is_large(request)',
             "ask_first = False",
-            f"{FRAMING}::test_an_unknown_key_is_refused_before_its_body_is_read",
+            f"{FRAMING}::test_of_an_unknown_key_no_model_is_asked_about",
         ),
         (
             "if route.query_model is not None and route.query_model != body.model:",

@@ -213,6 +213,23 @@ async def test_an_unknown_key_is_refused_before_its_body_is_read(world, headers,
     assert [ask.model for ask in world.policy.asked] == [None]
 
 
+LARGE = b'{"model":"gpt-4","a":"' + b"x" * 70_000 + b'"}'
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([], LARGE),
+        (["Transfer-Encoding: chunked"], b"11\r\n" + BODY + b"\r\n0\r\n\r\n"),
+        (["Expect: 100-continue"], BODY),
+    ],
+    ids=["large", "chunked", "expect"],
+)
+async def test_of_an_unknown_key_no_model_is_asked_about(world, headers, body):
+    assert await first_status(world, raw_request(body, headers=headers, key=OTHER_KEY)) == 401
+    assert [ask.model for ask in world.policy.asked] == [None]
+
+
 @pytest.mark.parametrize("target", ["/v1/chat/completions", "/key/generate"])
 async def test_an_unknown_key_that_withholds_its_body_holds_no_place(target):
     async with running(body_timeout_s=30.0) as world:
