@@ -2,10 +2,9 @@
 
 What was read is what is rendered: a JSON body is decoded to raw members and encoded again, so a
 duplicate, an escape or a differently spelled twin cannot mean another model to another parser.
+A large one that needs no change, and in which nothing could be taken for its model, is not copied.
 """
 
-import itertools
-import json
 import re
 import unicodedata
 
@@ -13,6 +12,12 @@ import msgspec
 
 from services.gateway import forms
 from services.gateway.errors import Rejected
+from services.gateway.member_names import (
+    MAX_MEMBERS,
+    refuse_duplicates,
+    refuse_too_many,
+    too_many,
+)
 from services.gateway.routes import BodyKind
 from shared.decisions import trimmed
 
@@ -30,18 +35,8 @@ ROUTING_MEMBERS = frozenset(
 )
 """Members that tell a proxy where to go or what to try next: dropped, and the only ones dropped."""
 
-_PLAIN = b'"model"'
-_ESCAPED = b"\\u006"
-"""How every escape of a letter of `model` begins."""
-
-_ESCAPED_NAMES_AT_MOST = 64 * 1024
-"""Bytes of a body whose names are read once more: the reading is slow, and nobody needs it."""
-
-MAX_MEMBERS = 1000
-"""Members of a body's top level; each costs a normalisation, and no API has a tenth of it."""
-
-_FEW_NAMES = 64 * 1024
-"""Bytes, or colons, of a body that cannot have names enough to be worth counting first."""
+_COPIED_BELOW = 64 * 1024
+"""Bytes of a body below which a copy costs nothing, and every body is encoded anew."""
 
 _JSON_TYPE = re.compile(
     r'application/json(?:[ \t]*;[ \t]*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE
@@ -63,16 +58,27 @@ class Rendered(msgspec.Struct, frozen=True, gc=False):
 class JsonBody:
     """A JSON body with its model read."""
 
-    __slots__ = ("_members", "model")
+    __slots__ = ("_came", "_members", "_named", "model")
 
-    def __init__(self, members: dict[str, msgspec.Raw], model: str) -> None:
-        """Hold the raw members and the one model name, stripped."""
+    def __init__(
+        self, members: dict[str, msgspec.Raw], model: str, came: bytes | None = None
+    ) -> None:
+        """Hold the raw members and the one model name, stripped.
+
+        `came` is the body where it may go on as it came: it says "model" once and without an
+        escape, and has nothing that is dropped.
+        """
         self._members = members
+        self._came = came
+        self._named = b"" if came is None else bytes(members["model"])
         self.model = model
 
     def render(self, upstream_model: str) -> Rendered:
         """The body with this model in it; every other member byte for byte, in its order."""
-        self._members["model"] = msgspec.Raw(_encoder.encode(upstream_model))
+        named = _encoder.encode(upstream_model)
+        if self._came is not None and named == self._named:
+            return Rendered((self._came,), len(self._came), "application/json")
+        self._members["model"] = msgspec.Raw(named)
         data = _encoder.encode(self._members)
         return Rendered((data,), len(data), "application/json")
 
@@ -107,43 +113,25 @@ def check_content_type(kind: BodyKind, content_type: str | None) -> str:
     return ""
 
 
-def read(boundary: str, data: bytes, path_model: str | None) -> JsonBody | FormBody:
+def read(
+    boundary: str, data: bytes, path_model: str | None, *, copied_below: int = _COPIED_BELOW
+) -> JsonBody | FormBody:
     """Read the model out of a body. `path_model` is the one its path named, if any.
 
+    A JSON body of fewer than `copied_below` bytes is encoded anew whatever it holds.
     Raises Rejected (400): unreadable, no model, two models, or a member that could be taken for
     a second one.
     """
-    return _read_form(data, boundary, path_model) if boundary else _read_json(data, path_model)
-
-
-class _Name(str):
-    """A member's name on its way through `_count_names`."""
-
-    __slots__ = ()
-
-
-def _count_names(data: bytes) -> None:
-    """Raise Rejected at the first member too many: to keep a million of them takes a second."""
-    names = itertools.count(1)
-
-    def count(_: type, name: str) -> _Name:
-        if next(names) > MAX_MEMBERS:
-            raise _too_many()
-        return _Name(name)
-
-    msgspec.json.Decoder(dict[_Name, msgspec.Raw], dec_hook=count).decode(data)
-
-
-def _too_many() -> Rejected:
-    return Rejected(400, f"The body has more than {MAX_MEMBERS} members.")
+    if boundary:
+        return _read_form(data, boundary, path_model)
+    return _read_json(data, path_model, copied_below)
 
 
 def _members_of(data: bytes) -> dict[str, msgspec.Raw]:
     try:
         # The decoder does not look inside raw members, so bad UTF-8 there is found here.
         str(data, "utf-8")
-        if len(data) > _FEW_NAMES and data.count(b":") > _FEW_NAMES:
-            _count_names(data)
+        refuse_too_many(data)
         return _members.decode(data)
     except UnicodeDecodeError:
         raise Rejected(400, "The body is not UTF-8.") from None
@@ -155,22 +143,23 @@ def _members_of(data: bytes) -> dict[str, msgspec.Raw]:
         raise Rejected(400, f"The body is not valid JSON: {_place(data, str(error))}") from None
 
 
-def _read_json(data: bytes, path_model: str | None) -> JsonBody:
+def _read_json(data: bytes, path_model: str | None, copied_below: int) -> JsonBody:
     members = _members_of(data)
     if len(members) > MAX_MEMBERS:
-        raise _too_many()
+        raise too_many()
     for name in members:
         # Only a short name can be one, or one that ends early where a NUL ends strings.
         is_short = len(name) <= len("model") or "\0" in name
         if is_short and name != "model" and is_twin(name):
             raise _twin(name)
-    if "model" in members:
-        _refuse_duplicates(data, members)
+    is_said_once = "model" in members and refuse_duplicates(data, members)
     named = _named_in(members)
     model = _one_model(named, path_model)
-    for name in members.keys() & ROUTING_MEMBERS:
+    dropped = members.keys() & ROUTING_MEMBERS
+    for name in dropped:
         del members[name]
-    return JsonBody(members, model)
+    goes_on = is_said_once and not dropped and len(data) >= copied_below
+    return JsonBody(members, model, data if goes_on else None)
 
 
 def _named_in(members: dict[str, msgspec.Raw]) -> str | None:
@@ -212,47 +201,6 @@ def is_twin(name: str) -> bool:
 def _twin(name: str) -> Rejected:
     shown = ascii(name)[1:-1]
     return Rejected(400, f"'{shown}' could be read as 'model'; send 'model' once.", param="model")
-
-
-def _names(pairs: list[tuple[str, object]]) -> list[str]:
-    return [name for name, _ in pairs]
-
-
-def _nothing(_: str) -> None:
-    """Read no number: a long one would cost more than the rest of the body."""
-
-
-_names_of = json.JSONDecoder(
-    object_pairs_hook=_names, parse_int=_nothing, parse_float=_nothing, parse_constant=_nothing
-)
-
-
-def _refuse_duplicates(data: bytes, members: dict[str, msgspec.Raw]) -> None:
-    """Raise Rejected when `model` occurs twice at the top level, however it is escaped.
-
-    What is not within the members' values is their names, and the values of earlier twins; so
-    bytes are counted, which costs no more for a large body than reading it did.
-    """
-    plain, escaped = data.count(_PLAIN), data.count(_ESCAPED)
-    if plain == 1 and not escaped:
-        return
-    for raw in members.values():
-        value = bytes(raw)
-        plain -= value.count(_PLAIN)
-        escaped -= value.count(_ESCAPED)
-    if plain > 1:
-        message = "The body names 'model', or a member that holds one, more than once."
-        raise Rejected(400, message, param="model")
-    if not escaped:
-        return
-    if len(data) > _ESCAPED_NAMES_AT_MOST:
-        raise Rejected(400, "In so large a body member names must be written without escapes.")
-    try:
-        names = _names_of.decode(data.decode())
-    except (ValueError, RecursionError):
-        raise Rejected(400, "The body is not valid JSON.") from None
-    if names.count("model") > 1:
-        raise Rejected(400, "The body names 'model' more than once.", param="model")
 
 
 _OFFSET = re.compile(r"\(byte (\d+)\)")

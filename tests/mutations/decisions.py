@@ -119,7 +119,7 @@ MUTATIONS = (
     ),
     Mutation(
         "services/gateway/requests.py",
-        "    for name in members.keys() & ROUTING_MEMBERS:\n        del members[name]\n",
+        "    for name in dropped:\n        del members[name]\n",
         "",
         f"{GATEWAY}::test_routing_members_are_dropped_and_the_upstream_is_the_configured_one",
     ),
@@ -196,9 +196,9 @@ MUTATIONS = (
         "tests/service/test_http.py",
     ),
     Mutation(
-        "services/gateway/requests.py",
-        'if len(data) > _FEW_NAMES and data.count(b":") > _FEW_NAMES:',
-        "if False:",
+        "services/gateway/member_names.py",
+        'if len(data) <= _FEW_NAMES or data.count(b":") <= _FEW_NAMES:',
+        "if True:",
         "tests/unit/test_gateway_requests.py"
         "::test_members_without_number_are_refused_before_they_are_kept",
     ),

@@ -11,6 +11,7 @@ def test_every_parser_reads_the_decided_model_from_what_is_sent():
         report = compare(2000, 1, running)
         assert report.disagreements == []
         assert report.counts["json accepted"] > 500
+        assert report.counts["json as it came"] > 50
         assert report.counts["form accepted"] > 200
         assert report.counts["node could not read"] < 50
         if running is None:

@@ -55,6 +55,36 @@ def test_every_other_member_crosses_byte_for_byte():
     )
 
 
+LARGE = "x" * 70_000
+
+
+def test_a_large_body_that_needs_no_change_is_not_copied():
+    data = f'{{ "model" : "a",  "messages":"{LARGE}" }}\n'.encode()
+    body = read_json(data)
+    assert body.render("a").pieces[0] is data
+    for _ in range(2):
+        assert sent(body) != data
+    assert json.loads(sent(body)) == {"model": "up", "messages": LARGE}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        '"model":"a","api_base":"http://elsewhere"',
+        '"model":"a","metadata":{"model":"b"}',
+        '"model":"\\u0061"',
+        '"model":" a"',
+        '"m":"a"',
+    ],
+)
+def test_a_large_body_in_which_anything_could_be_taken_for_its_model_is_written_anew(members):
+    data = f'{{{members}, "messages":"{LARGE}"}}'.encode()
+    came = sent(read_json(data, "a"), "a")
+    assert came != data
+    assert every_reading(came) == {"a"}
+    assert b"elsewhere" not in came
+
+
 def test_the_model_is_stripped_and_nothing_else():
     assert read_json('{"model": " gpt-4\\n"}').model == "gpt-4"
     assert read_json('{"model": "GPT/../x*"}').model == "GPT/../x*"
