@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from contextlib import suppress
 from services.gateway.answer import Answer, Broken
 from services.gateway.target import Target
 from services.gateway.tunnels import NO_PROXIES, Proxies, open_tunnel
+from services.gateway.upstream_tls import Secured, UpstreamTls
 from services.gateway.wire import READ_AT_ONCE, Connection
 from shared.addresses import PUBLIC, Reach
 
@@ -80,7 +80,7 @@ class Pools:
     def __init__(
         self,
         *,
-        tls: ssl.SSLContext,
+        tls: UpstreamTls,
         connect_timeout_s: float,
         keep_idle_s: float,
         most: int,
@@ -97,7 +97,7 @@ class Pools:
         self._keep_idle_s = keep_idle_s
         self._most = most
         self._proxies = proxies
-        self._reach = reach
+        self._permitted = reach
         self._resolve = resolve or _addresses_of
         self._pools: dict[str, _Pool] = {}
         self._buffer = memoryview(bytearray(READ_AT_ONCE))
@@ -165,7 +165,8 @@ class Pools:
                     raise
         except TimeoutError:
             raise ConnectTimeout from None
-        except OSError as error:  # a failed TLS handshake is one too
+        # A failed handshake is an OSError, a name that DNS or TLS cannot take a ValueError.
+        except (OSError, ValueError) as error:
             raise Unreachable from error
 
     async def _wait_for_place(self, pool: _Pool) -> Connection | None:
@@ -188,44 +189,43 @@ class Pools:
         self, target: Target, on_idle: Callable[[Connection, bool], None]
     ) -> Connection:
         connection = Connection(self._loop, self._buffer, on_idle)
-        if target.is_checked and self._reach.refuses(target.host):
+        if target.is_checked and self._permitted.refuses(target.host):
             raise AddressRefused
-        proxy = self._proxies.of(target.secure, target.host)
-        tls = self._tls if target.secure else None
-        if proxy is not None and tls is not None:
-            await open_tunnel(self._loop, proxy, target.host, target.port, tls, connection)
-            return connection
-        if proxy is not None:
-            await self._loop.create_connection(lambda: connection, proxy.host, proxy.port)
-        elif target.is_checked:
-            await self._open_checked(target, tls, connection)
-        else:
-            await self._loop.create_connection(
-                lambda: connection, target.host, target.port, ssl=tls
-            )
+        secured = None
+        if target.secure:
+            secured = Secured(self._loop, self._tls, target.host, self._buffer, connection)
+        try:
+            await self._reach(target, secured or connection)
+            if secured is not None:
+                await secured.ready
+        except BaseException:
+            if secured is not None:
+                secured.abort()
+            raise
         return connection
 
-    async def _open_checked(
-        self, target: Target, tls: ssl.SSLContext | None, connection: Connection
-    ) -> None:
-        """Connect to an address that was judged, not to the name: it may change its mind.
+    async def _reach(self, target: Target, protocol: asyncio.BufferedProtocol) -> None:
+        """Connect to a target, or through the proxy that leads to it."""
+        proxy = self._proxies.of(target.secure, target.host)
+        if proxy is not None and target.secure:
+            await open_tunnel(self._loop, proxy, target.host, target.port, protocol)
+        elif proxy is not None:
+            await self._loop.create_connection(lambda: protocol, proxy.host, proxy.port)
+        elif target.is_checked:
+            await self._reach_checked(target, protocol)
+        else:
+            await self._loop.create_connection(lambda: protocol, target.host, target.port)
 
-        TLS is still asked to prove the name.
-        """
+    async def _reach_checked(self, target: Target, protocol: asyncio.BufferedProtocol) -> None:
+        """Connect to an address that was judged, not to the name: it may change its mind."""
         found = await self._resolve(target.host)
-        permitted = [each for each in found if self._reach.permits(target.host, each)]
+        permitted = [each for each in found if self._permitted.permits(target.host, each)]
         if not permitted:
             raise AddressRefused
         problem: OSError | None = None
         for address in permitted:
             try:
-                await self._loop.create_connection(
-                    lambda: connection,
-                    address,
-                    target.port,
-                    ssl=tls,
-                    server_hostname=None if tls is None else target.host,
-                )
+                await self._loop.create_connection(lambda: protocol, address, target.port)
             except OSError as error:
                 problem = error
             else:

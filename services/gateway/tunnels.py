@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import ssl
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -92,10 +91,9 @@ async def open_tunnel(
     proxy: Proxy,
     host: str,
     port: int,
-    tls: ssl.SSLContext,
     protocol: asyncio.BufferedProtocol,
 ) -> None:
-    """Connect `protocol` through `proxy` to host:port over TLS. OSError when it cannot be."""
+    """Connect `protocol` through `proxy` to host:port. OSError when it cannot be."""
     answered: asyncio.Future[bool] = loop.create_future()
     transport, _ = await loop.create_connection(
         lambda: _Handshake(answered), proxy.host, proxy.port
@@ -107,15 +105,13 @@ async def open_tunnel(
             request += b"Proxy-Authorization: " + proxy.credential + b"\r\n"
         transport.write(request + b"\r\n")
         fine = await answered
-        secured = None
-        if fine:
-            transport.pause_reading()
-            secured = await loop.start_tls(transport, protocol, tls, server_hostname=host)
     except BaseException:
         transport.abort()
         raise
-    if secured is None:
+    if not fine:
         transport.abort()
         msg = "the proxy made no tunnel"
         raise ConnectionError(msg)
-    protocol.connection_made(secured)
+    # Nothing came beyond the answer, and nothing will before the client has spoken.
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)

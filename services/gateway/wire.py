@@ -4,7 +4,6 @@ A connection goes back to its pool only after an answer that ended as it said it
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -88,23 +87,10 @@ class Connection(asyncio.BufferedProtocol):
         exchange = self._exchange
         if exchange is not None and exchange.is_open and not self._is_ended:
             # What we ended is the end of no body.
-            exchange.ended(cleanly=exc is None and not self._was_cut())
+            exchange.ended(cleanly=exc is None)
         self._is_ended = True
         self._transport = None
         self._wake_sender()
-
-    def _was_cut(self) -> bool:
-        """Whether TLS ended without its close_notify: anybody on the way may have ended it."""
-        transport = self._transport
-        tls = None if transport is None else transport.get_extra_info("ssl_object")
-        if tls is None:
-            return False
-        try:
-            return bool(tls.read(1))
-        except ssl.SSLZeroReturnError:
-            return False
-        except (ssl.SSLError, ValueError):
-            return True
 
     def pause_writing(self) -> None:
         """The upstream takes no more for now."""

@@ -1,12 +1,14 @@
 """Run as a process of its own: an origin of large answers, and clients that read them slowly.
 
-Prints the origin's port; told the gateway's port and a request, prints a line once every client
-has had the head of its answer and the origin has stood still; ends when its input does.
+Given the files of a certificate and its key the origin speaks TLS. Prints the origin's port; told
+the gateway's port and a request, prints a line once every client has had the head of its answer
+and the origin has stood still; ends when its input does.
 """
 
 import asyncio
 import base64
 import socket
+import ssl
 import sys
 
 SIZE = 10 * 1024 * 1024
@@ -53,8 +55,11 @@ async def read_slowly(port, request, begun):
 
 async def main():
     """Do what the module says."""
-    origin = Origin()
-    server = await asyncio.start_server(origin.serve, "127.0.0.1", 0, backlog=CLIENTS)
+    origin, tls = Origin(), None
+    if len(sys.argv) > 1:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(*sys.argv[1:])
+    server = await asyncio.start_server(origin.serve, "127.0.0.1", 0, backlog=CLIENTS, ssl=tls)
     loop = asyncio.get_running_loop()
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201
     port, request = (await loop.run_in_executor(None, sys.stdin.readline)).split()

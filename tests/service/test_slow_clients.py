@@ -6,7 +6,10 @@ import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from services.gateway.upstreams import Upstream
+from tests.authority import Authority
 from tests.service.gateway_world import raw_request, running
 from tests.service.slow_clients import CLIENTS, SIZE
 
@@ -20,10 +23,13 @@ def resident():
 
 
 @asynccontextmanager
-async def others():
+async def others(*arguments):
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.service.slow_clients", stdin=pipe, stdout=pipe
+        sys.executable,
+        *("-m", "tests.service.slow_clients", *arguments),
+        stdin=pipe,
+        stdout=pipe,
     )
     try:
         yield process
@@ -33,16 +39,20 @@ async def others():
         await process.wait()
 
 
-async def test_a_slow_client_of_a_large_answer_costs_less_than_256_kib():
-    async with others() as process:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_slow_client_of_a_large_answer_costs_less_than_256_kib(tmp_path, scheme):
+    authority = Authority(tmp_path / "ca")
+    pair = authority.issue("origin") if scheme == "https" else ()
+    async with others(*pair) as process:
         port = int(await process.stdout.readline())
 
         def large(*_ports):
-            at = f"http://127.0.0.1:{port}/v1"
+            at = f"{scheme}://127.0.0.1:{port}/v1"
             return [Upstream(id="gpt-4-a", speaks="openai", base_url=at, name="gpt-4", model="m")]
 
         limits = ("connect_timeout_s", "upstream_first_byte_timeout_s", "upstream_idle_timeout_s")
-        async with running(extra=large, **dict.fromkeys(limits, 30.0)) as world:
+        trusted = {"upstream_ca_file": authority.ca}
+        async with running(extra=large, **trusted, **dict.fromkeys(limits, 30.0)) as world:
             before = resident()
             request = base64.b64encode(raw_request()).decode()
             process.stdin.write(f"{world.port} {request}\n".encode())

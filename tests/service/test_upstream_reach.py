@@ -8,13 +8,15 @@ import pytest
 from services.gateway.pool import AddressRefused, Unreachable
 from services.gateway.target import target_of
 from services.gateway.tunnels import Proxies
+from services.gateway.upstream_tls import UpstreamTls
 from shared.addresses import Reach
 from shared.catalogue import VERSIONED
 from shared.credentials import Secret
 from shared.decisions import Allow
+from tests.authority import Authority
 from tests.service.gateway_world import raw_request, running
 from tests.service.recording import say, statuses
-from tests.service.test_wire import BODY, REQUEST, SIZED, Origin, pools, server_certificate
+from tests.service.test_wire import BODY, REQUEST, SIZED, Origin, pools
 
 NAME = "up.example"
 
@@ -88,8 +90,9 @@ async def test_row_70_of_a_names_addresses_only_those_in_reach_are_tried():
 
 
 async def test_row_70_the_checked_address_is_connected_to_and_tls_proves_the_name(tmp_path):
-    tls = server_certificate(tmp_path)  # for 127.0.0.1 alone
-    trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    authority = Authority(tmp_path / "ca")
+    tls = authority.server()  # for 127.0.0.1 alone
+    trusting = UpstreamTls(authority.ca)
     chosen = {"tls": trusting, "reach": Reach(["127.0.0.1"]), "resolve": names(["127.0.0.1"])}
     async with Origin(SIZED, SIZED).running(tls) as origin, pools(**chosen) as made:
         with pytest.raises(Unreachable) as caught:

@@ -258,6 +258,15 @@ async def test_a_session_is_continued_with_whom_it_was_made_and_nobody_else(auth
     assert second.seen == [False, True]
 
 
+async def test_connections_that_are_made_at_once_do_not_wait_for_one_anothers_session(authority):
+    reuse = Reuse()
+    async with serving(reuse, authority.server("localhost")) as port:
+        with upstream_pools(settings(upstream_ca_file=str(authority.ca))) as pools:
+            for _ in range(2):
+                asked = (ask(pools, f"https://localhost:{port}/v1/x") for _ in range(20))
+                assert await asyncio.gather(*asked) == [b"hi"] * 20
+
+
 async def test_a_session_does_not_stand_for_a_certificate(authority, tmp_path):
     reuse, stranger = Reuse(), Authority(tmp_path / "theirs")
     with upstream_pools(settings(upstream_ca_file=str(authority.ca))) as pools:

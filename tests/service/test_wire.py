@@ -4,17 +4,11 @@ Never a truncated success, never another request's bytes.
 """
 
 import asyncio
-import datetime as dt
-import ipaddress
 import os
 import socket
-import ssl
 from contextlib import asynccontextmanager, nullcontext, suppress
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +16,9 @@ from services.gateway.answer import Broken
 from services.gateway.answer_reader import MAX_HEAD, MAX_HEADERS
 from services.gateway.pool import ConnectTimeout, Pools, Unreachable
 from services.gateway.target import target_of
+from services.gateway.upstream_tls import UpstreamTls
 from tests import parts
+from tests.authority import Authority
 
 REQUEST = b"POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}"
 CHUNKED = (
@@ -32,6 +28,24 @@ CHUNKED = (
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello world"
 TO_CLOSE = b"HTTP/1.1 200 OK\r\n\r\nhello world"
 BODY = b"hello world"
+
+
+class Way:
+    """How origins are reached in a test."""
+
+    tls = None
+    trust = None
+    scheme = "http"
+
+
+@pytest.fixture(params=["http", "https"])
+def both_ways(request, tmp_path, monkeypatch):
+    """Have the test done over TCP and over TLS."""
+    if request.param == "https":
+        authority = Authority(tmp_path / "ca")
+        monkeypatch.setattr(Way, "tls", authority.server())
+        monkeypatch.setattr(Way, "trust", UpstreamTls(authority.ca))
+        monkeypatch.setattr(Way, "scheme", "https")
 
 
 class Origin:
@@ -64,7 +78,7 @@ class Origin:
 
     @asynccontextmanager
     async def running(self, tls=None):
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls or Way.tls)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -79,7 +93,7 @@ class Origin:
 async def pools(**changes):
     made = Pools(
         **{
-            "tls": ssl.create_default_context(),
+            "tls": Way.trust or UpstreamTls(),
             "connect_timeout_s": 1.0,
             "keep_idle_s": 30.0,
             "most": 100,
@@ -92,8 +106,8 @@ async def pools(**changes):
         made.close()
 
 
-def to(origin, scheme="http"):
-    return target_of("d", f"{scheme}://127.0.0.1:{origin.port}/v1/x")
+def to(origin, scheme=None):
+    return target_of("d", f"{scheme or Way.scheme}://127.0.0.1:{origin.port}/v1/x")
 
 
 async def ask(made, origin, request=(REQUEST,), first_byte_s=2.0, idle_s=1.0):
@@ -119,6 +133,7 @@ def in_pieces(data, *cuts, close=False):
     return script
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("framing", [CHUNKED, SIZED])
 async def test_an_answer_cut_at_every_byte_is_read_right_and_its_connection_kept(framing):
     scripts = [in_pieces(framing, cut) for cut in range(1, len(framing))]
@@ -128,6 +143,7 @@ async def test_an_answer_cut_at_every_byte_is_read_right_and_its_connection_kept
         assert origin.connections == 1
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("framing", [CHUNKED, SIZED])
 async def test_an_answer_that_ends_early_at_any_byte_is_never_a_success(framing):
     scripts = [in_pieces(framing[:cut], close=True) for cut in range(len(framing))]
@@ -138,6 +154,7 @@ async def test_an_answer_that_ends_early_at_any_byte_is_never_a_success(framing)
             assert origin.connections == cut + 1
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_body_that_ends_with_the_connection_is_whole_and_the_connection_not_kept():
     scripts = [in_pieces(TO_CLOSE, close=True)] * 2
     async with Origin(*scripts).running() as origin, pools() as made:
@@ -146,6 +163,7 @@ async def test_a_body_that_ends_with_the_connection_is_whole_and_the_connection_
         assert origin.connections == 2
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_body_that_ends_with_a_reset_is_not_whole():
     async def reset(_, writer):
         writer.write(TO_CLOSE)
@@ -251,6 +269,7 @@ async def test_bytes_after_an_answer_never_reach_the_next_caller():
         assert origin.connections == 2
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_bytes_on_an_idle_connection_end_it():
     said = asyncio.Event()
 
@@ -278,6 +297,7 @@ async def test_an_upstream_that_never_answers_times_out():
             await ask(made, origin, first_byte_s=0.1)
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_an_upstream_that_stalls_in_the_middle_times_out():
     async def stall(reader, writer):
         writer.write(SIZED[:-3])
@@ -329,6 +349,7 @@ async def test_a_slow_drip_within_the_idle_time_is_no_stall():
         assert await ask(made, origin, idle_s=0.2, first_byte_s=5) == (200, BODY)
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_cancelled_caller_closes_its_upstream_at_once():
     closed = asyncio.Event()
 
@@ -343,6 +364,17 @@ async def test_a_cancelled_caller_closes_its_upstream_at_once():
         await asyncio.wait_for(closed.wait(), 1)
 
 
+@pytest.mark.parametrize("host", [".dot.test", "a..test", "x" * 64 + ".test"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_name_that_can_be_none_is_no_connection(scheme, host):
+    async with pools() as made:
+        target = target_of("d", f"{scheme}://{host}:9/v1/x")
+        with pytest.raises(Unreachable):
+            await made.exchange(target, [REQUEST], first_byte_s=1, idle_s=1)
+        assert not any(pool.open for pool in made._pools.values())
+
+
+@pytest.mark.usefixtures("both_ways")
 async def test_a_slow_reader_pauses_the_upstream():
     sent = 0
 
@@ -369,6 +401,7 @@ async def test_a_slow_reader_pauses_the_upstream():
         answer.close()
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_large_request_is_written_no_faster_than_it_is_taken():
     size = 32 * 1024 * 1024
     slices = [memoryview(bytes(256 * 1024))] * (size // (256 * 1024))
@@ -471,7 +504,7 @@ async def test_a_pool_that_stays_full_is_a_connect_timeout():
 
 
 async def test_a_certificate_that_is_not_trusted_is_no_connection(tmp_path):
-    tls = server_certificate(tmp_path)
+    tls = Authority(tmp_path / "ca").server()
     async with Origin(SIZED).running(tls) as origin, pools() as made:
         with pytest.raises(Unreachable):
             await made.exchange(to(origin, "https"), [REQUEST], first_byte_s=1, idle_s=1)
@@ -479,8 +512,8 @@ async def test_a_certificate_that_is_not_trusted_is_no_connection(tmp_path):
 
 
 async def test_a_trusted_certificate_is_accepted_for_its_own_name_alone(tmp_path):
-    tls = server_certificate(tmp_path)
-    trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    authority = Authority(tmp_path / "ca")
+    tls, trusting = authority.server(), UpstreamTls(authority.ca)
     async with Origin(SIZED, SIZED).running(tls) as origin, pools(tls=trusting) as made:
         answer = await made.exchange(to(origin, "https"), [REQUEST], first_byte_s=1, idle_s=1)
         assert await answer.whole() == BODY
@@ -502,8 +535,8 @@ async def test_a_body_to_the_end_of_a_tls_connection_is_whole_only_with_its_clos
             return None
         return "close"
 
-    tls = server_certificate(tmp_path)
-    trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    authority = Authority(tmp_path / "ca")
+    tls, trusting = authority.server(), UpstreamTls(authority.ca)
     async with Origin(end).running(tls) as origin, pools(tls=trusting) as made:
         answer = await made.exchange(to(origin, "https"), [REQUEST], first_byte_s=2, idle_s=2)
         if is_cut:
@@ -512,38 +545,6 @@ async def test_a_body_to_the_end_of_a_tls_connection_is_whole_only_with_its_clos
         else:
             assert await answer.whole() == BODY
         answer.close()
-
-
-def server_certificate(folder):
-    """A server's TLS with a certificate of its own for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "origin")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context
 
 
 class Echo(Origin):
@@ -603,8 +604,8 @@ async def test_streams_that_read_into_one_buffer_share_nothing_else(tmp_path):
         answer.close()
         return sink.body == body
 
-    tls = server_certificate(tmp_path)
-    trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    authority = Authority(tmp_path / "ca")
+    tls, trusting = authority.server(), UpstreamTls(authority.ca)
     async with (
         Echo().running(tls) as secure,
         Echo().running() as plain,
