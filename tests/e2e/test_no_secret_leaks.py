@@ -4,12 +4,17 @@
 """
 
 import os
+import re
 from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import get_type_hints
 
 import bson
 import pymongo
 import pytest
 
+from shared.credentials import Secret
+from shared.settings import Settings
 from tests.e2e.leaks import bad_upstream
 from tests.e2e.leaks.failures import (
     break_down,
@@ -27,8 +32,8 @@ from tests.e2e.leaks.world import (
     ALIAS,
     ASKED,
     CANARIES,
+    DIGEST,
     EPOCH,
-    MADE,
     MASTER,
     METRIC,
     MODULE,
@@ -40,8 +45,15 @@ from tests.e2e.leaks.world import (
     World,
     config,
     environ,
+    made_for,
 )
-from tests.e2e.leaks.wrong_starts import leak, run_commands, start_in_vain, start_wrongly
+from tests.e2e.leaks.wrong_starts import (
+    UNKNOWN_NKEY,
+    leak,
+    run_commands,
+    start_in_vain,
+    start_wrongly,
+)
 
 ALL = bool(os.environ.get("GRANTGATE_TEST_SECRETS"))
 
@@ -65,6 +77,11 @@ ENVIRONMENT = {
 """What a process is told by its environment, besides what `_INHERITED` says."""
 _INHERITED = {"credential of the file", "password of the proxy"}
 """The services are given all of an operator's own variables."""
+
+_TELLS_NO_DIGEST = re.compile(
+    r"log|argument|environment|request|answer to (/v1/|/metrics|a |another )"
+)
+"""Where not even a key's digest may stand."""
 
 PLANTED = {
     "answer to the test itself",
@@ -189,6 +206,12 @@ def go_through_it(folder):
         return world, Sweep(world.secrets).found(places(world))
 
 
+def test_every_setting_that_is_a_secret_is_planted():
+    secret = {name for name, hint in get_type_hints(Settings).items() if hint == Secret | None}
+    planted = {*environ(Path(), 0), *UNKNOWN_NKEY}
+    assert {f"GRANTGATE_{name.upper()}" for name in secret} <= planted
+
+
 @pytest.mark.timeout(600)
 def test_no_failure_brings_a_secret_where_it_does_not_belong(tmp_path, monkeypatch):
     for variable in [name for name in os.environ if name.startswith("GRANTGATE_")]:
@@ -202,9 +225,11 @@ def test_no_failure_brings_a_secret_where_it_does_not_belong(tmp_path, monkeypat
         for name, secrets in ENVIRONMENT.items()
         for secret in secrets | (_INHERITED if name != "nats" else set())
     }
-    assert LAWFUL.keys() | given <= {each[:2] for each in found}
-    made = world.secrets.keys() - SECRETS.keys() - CANARIES.keys()
-    lawful = LAWFUL.keys() | given | {(MADE, name) for name in ("chosen key", *made)}
+    there = {each[:2] for each in found}
+    assert LAWFUL.keys() | given | {("answer to /key/info", DIGEST)} <= there
+    assert {(made_for(name), name) for name in ("minted key", "chosen key")} <= there
+    lawful = LAWFUL.keys() | given | {(made_for(name), name) for name in world.secrets}
+    lawful |= {(place, DIGEST) for place, _, _ in found if not _TELLS_NO_DIGEST.match(place)}
     ours = {"planted", *CANARIES}
     leaks = [each for each in found if each[1] not in ours and each[:2] not in lawful]
     assert not leaks, "\n".join(map(str, leaks))

@@ -1,5 +1,6 @@
 """The running product with the secrets in it, and with marks that show what is searched."""
 
+import hashlib
 import json
 
 import yaml
@@ -21,6 +22,8 @@ SECRETS = {
     "credential of a refused model": "refused/credential+of-sweep-Ib57",
     "password of the proxy": "proxy-password-of-the-sweep-Ce20",
     "password in a wrong setting": "wrong-password-of-the-sweep-Qi63",
+    # Of NATS's own documentation: it has to be a real one.
+    "seed of an nkey": "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY",
     "planted": "planted/by+the-test-itself-Ev83",
 }
 ASKED = "canary-model-that-is-asked-for"
@@ -38,8 +41,13 @@ CANARIES = {f"canary: {text}": text for text in _CANARIES}
 
 FAULTS = ("fine", "refusing", "failing", "escaping", "resetting", "halting", "silent")
 
-MADE = "answer to whoever makes a key"
-"""The one answer in which a new key is shown; it is searched for everything else."""
+DIGEST = "digest of the minted key"
+"""What stands for the key everywhere, and yet in no log and in nothing that a process shows."""
+
+
+def made_for(name):
+    """The one kind of answer in which this key may be shown; it is searched for all others."""
+    return f"answer to whoever makes the {name}"
 
 
 def environ(folder, proxy_port):
@@ -100,11 +108,13 @@ class World:
     def made(self, name, path="/key/generate", more="", **fields):
         """A new key, from now on one of the secrets."""
         body = {"models": [*FAULTS, "stored", "tunnelled"], **fields}
-        what = MADE.removeprefix("answer to ")
+        what = made_for(name).removeprefix("answer to ")
         status, content = self.product.call(path, MASTER, body, what=what, more=more)
         assert status in (200, 202), content
         key = json.loads(content)["key"]
         self.secrets[name] = key.removeprefix("sk-gg-")
+        if name == "minted key":
+            self.secrets[DIGEST] = hashlib.sha256(key.encode()).hexdigest()
         return key
 
     def look_at_processes(self):

@@ -19,6 +19,7 @@ WAYS = (
     ("keys", {"GRANTGATE_NATS_URL": f"nats://me:{WRONG}@127.0.0.1:1"}),
     ("policy", {"GRANTGATE_NATS_URL": f"nats://me:{WRONG}@127.0.0.1:1"}),
     ("policy", {"GRANTGATE_POLICY_PORT": WRONG}),
+    ("policy", {"GRANTGATE_NATS_NKEY_SEED": WRONG}),
     ("gateway", {"GRANTGATE_NATS_URL": f"nats://me:{WRONG}@127.0.0.1:1"}),
     ("gateway", {"GRANTGATE_KEYS_URL": f"http://me:{WRONG}@127.0.0.1:1"}),
     ("gateway", {"GRANTGATE_MASTER_KEY": WRONG}),
@@ -28,6 +29,11 @@ WAYS = (
     ("gateway", {"https_proxy": f"http://me:{WRONG}/more@127.0.0.1:1"}),
 )
 """What a service does not start with."""
+
+UNKNOWN_NKEY = {
+    "GRANTGATE_NATS_NKEY_SEED": SECRETS["seed of an nkey"],
+    "GRANTGATE_NATS_PASSWORD": None,
+}
 
 
 def start_wrongly(world):
@@ -47,15 +53,13 @@ def start_wrongly(world):
 def start_in_vain(world):
     """Services that run and reach nothing, with the wrong password or at the wrong address."""
     mongo = world.product.environ("keys")["GRANTGATE_MONGO_URL"].removeprefix("mongodb://")
+    nowhere = f"127.0.0.1:{free_port()}/"
     for user, wrong, said in (
         ("keys", {"GRANTGATE_MONGO_URL": f"mongodb://me:{WRONG}@{mongo}"}, "does not answer"),
-        (
-            "keys",
-            {"GRANTGATE_MONGO_URL": f"mongodb://me:{WRONG}@127.0.0.1:{free_port()}/"},
-            "does not answer",
-        ),
+        ("keys", {"GRANTGATE_MONGO_URL": f"mongodb://me:{WRONG}@{nowhere}"}, "does not answer"),
         ("policy", {"GRANTGATE_NATS_PASSWORD": WRONG}, "Authorization Violation"),
         ("gateway", {"GRANTGATE_NATS_PASSWORD": WRONG}, "Authorization Violation"),
+        *((user, UNKNOWN_NKEY, "Authorization Violation") for user in ("policy", "gateway")),
     ):
         part = _part(world, f"{user}, in vain {len(world.product.parts)}", user, wrong)
         part.start()
@@ -97,7 +101,8 @@ def leak(world, secret):
 
 def _part(world, name, user, wrong):
     command = world.product.parts[user].command
-    environ = {**command.environ, **OWN, **wrong}
+    merged = {**command.environ, **OWN, **wrong}
+    environ = {variable: value for variable, value in merged.items() if value is not None}
     return _add(world, msgspec.structs.replace(command, name=name, environ=environ))
 
 
