@@ -178,7 +178,7 @@ def _replace(stored: StoredUpstreams, relay: Relay, found: Upstreams) -> None:
 def upstream_pools(settings: Settings) -> Iterator[Pools]:
     """The connections to upstreams, with the environment's HTTP(S)_PROXY and NO_PROXY.
 
-    Raises ConfigError when the certificates to trust cannot be used.
+    Raises ConfigError when a proxy or the certificates to trust cannot be used.
     """
     environment = urllib.request.getproxies_environment()
     pools = Pools(

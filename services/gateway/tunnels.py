@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from shared.reading import Place
+
 _MAX_ANSWER = 16 * 1024
 _OK = b"200"
 
@@ -28,8 +30,15 @@ class Proxies:
     __slots__ = ("_by_scheme", "_bypass")
 
     def __init__(self, by_scheme: Mapping[str, str], bypass: Callable[[str], bool]) -> None:
-        """`by_scheme` maps `http` and `https` to URLs; `bypass` says which hosts go without."""
-        self._by_scheme = {s: read_proxy(url) for s, url in by_scheme.items() if url}
+        """`by_scheme` maps `http` and `https` to URLs; `bypass` says which hosts go without.
+
+        ConfigError when such a URL cannot be used.
+        """
+        self._by_scheme = {
+            scheme: read_proxy(url, Place("environment", f"{scheme.upper()}_PROXY"))
+            for scheme, url in by_scheme.items()
+            if url
+        }
         self._bypass = bypass
 
     def of(self, secure: bool, host: str) -> Proxy | None:
@@ -43,17 +52,18 @@ class Proxies:
 NO_PROXIES = Proxies({}, lambda _: True)
 
 
-def read_proxy(url: str) -> Proxy:
-    """Read `http://user:password@host:port`. ValueError for any other kind of address."""
-    msg = "a proxy must be http://host:port; a '/', '?', '#' or '@' in its password is escaped"
+def read_proxy(url: str, place: Place) -> Proxy:
+    """Read `http://user:password@host:port`. ConfigError for any other kind of address."""
+    cure = "correct it (a '/', '?', '#' or '@' of its password is escaped: %2F, %3F, %23, %40)"
+    problem = place.error("must be http://host:port", cure)
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port or 80
     except ValueError:
         # Its text quotes what it took for the port, which may be a password.
-        raise ValueError(msg) from None
+        raise problem from None
     if parts.scheme != "http" or not parts.hostname:
-        raise ValueError(msg)
+        raise problem
     credential = None
     if parts.username is not None:
         plain = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
