@@ -39,6 +39,7 @@ from shared.decisions import Question, decode_asks, encode_answers, encode_asks
 _TEAMS = 10_000
 _QUESTIONS = 100_000
 _CHANGES = 20_000
+_ANSWERS = 10_000
 _ROUNDS = 7
 _ROUTE = "/v1/chat/completions"
 _BATCHES = (1, 16)
@@ -53,6 +54,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     changes_per_second: float
     """Changes of one key each, as management makes them."""
     change_bytes: float
+    fold_and_answer_s: float
+    """Of processor, for 20,000 such changes and 10,000 answers: what a busy second may bring."""
     us: dict[str, float]
 
 
@@ -60,11 +63,15 @@ def _digest(number: int) -> bytes:
     return hashlib.sha256(number.to_bytes(8, "big")).digest()
 
 
-def _messages(mutations: Iterator[Mutation], per_change: int = PER_CHANGE) -> Iterator[bytes]:
-    """The mutations as the encoded changes that a policy replica hears."""
-    chain = GENESIS
+def _messages(
+    mutations: Iterator[Mutation],
+    per_change: int = PER_CHANGE,
+    rev: int = 0,
+    chain: bytes = GENESIS,
+) -> Iterator[bytes]:
+    """The mutations as the encoded changes that a policy replica hears, after the one of `rev`."""
     rest_hash = hash_rest(b"")
-    for rev in itertools.count(1):
+    for rev in itertools.count(rev + 1):  # noqa: PLR1704, B020 - it goes on from there
         decision = encode_mutations(tuple(itertools.islice(mutations, per_change)))
         if decision == encode_mutations(()):
             return
@@ -98,6 +105,20 @@ def _fold_singly() -> tuple[float, float]:
         rates.append(len(messages) / (time.thread_time() - began))
         assert table.rev == len(messages)
     return max(rates), sum(map(len, messages)) / len(messages)
+
+
+def _fold_and_answer(table: GrantTable, asked: Sequence[bytes], now: float) -> float:
+    """Seconds of processor for 20,000 changes of a key and 10,000 answers, by turns."""
+    changed = grants(map(_digest, range(_CHANGES)), _TEAMS)
+    changes = list(_messages(itertools.islice(changed, _TEAMS, None), 1, table.rev, table.chain))
+    between = len(changes) // (_ANSWERS // _BATCHES[-1])
+    asked = itertools.cycle(asked)
+    began = time.thread_time()
+    for at in range(0, len(changes), between):
+        for message in changes[at : at + between]:
+            table.apply(decode_change(message))
+        encode_answers([answer(table, each, now) for each in decode_asks(next(asked))])
+    return time.thread_time() - began
 
 
 def _time_us(run: Callable[[Sequence[Question]], None], questions: Sequence[Question]) -> float:
@@ -148,6 +169,7 @@ def _measure(keys: int) -> Figures:
     changes_per_second, change_bytes = _fold_singly()
     return Figures(
         keys=keys,
+        fold_and_answer_s=_fold_and_answer(table, messages, now),
         changes_per_second=changes_per_second,
         change_bytes=change_bytes,
         bytes_a_key=grown * 1024 * 1024 / keys,
@@ -173,7 +195,7 @@ def main() -> int:
         return 0
     found = [_in_fresh_process(keys) for keys in (100_000, *((1_000_000,) * options.million))]
     shown = Table(title=f"Decisions in process, {_TEAMS:,} teams; µs a decision")
-    heads = ("keys", "bytes a key", "applied/s", "changes/s", "bytes a change")
+    heads = ("keys", "bytes a key", "applied/s", "changes/s", "bytes a change", "both s")
     for column in (*heads, *found[0].us, "allowed decisions/s"):
         shown.add_column(column, justify="right")
     for each in found:
@@ -181,6 +203,7 @@ def main() -> int:
         per_second = f"{1e6 / each.us['allowed']:,.0f}"
         head = (f"{each.keys:,}", f"{each.bytes_a_key:.0f}", f"{each.applied_per_second:,.0f}")
         head += (f"{each.changes_per_second:,.0f}", f"{each.change_bytes:.0f}")
+        head += (f"{each.fold_and_answer_s:.2f}",)
         shown.add_row(*head, *figures, per_second)
     Console(width=150).print(shown)
     return 0
