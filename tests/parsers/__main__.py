@@ -84,8 +84,11 @@ def _example(name, random):
         case "read_stream":
             return random.randbytes(2) + streams.stream(random)
         case "read_answer":
-            head = random.choices(harnesses.ANSWER_WORDS, k=random.randint(1, 8))
-            return random.randbytes(2) + b"".join(head)
+            words = harnesses.ANSWER_WORDS
+            head = random.choices(words, weights=[9] + [1] * (len(words) - 1), k=1)
+            fields = random.choices(words[6:12], k=random.randint(0, 2))
+            body = random.choices(words[16:], k=random.randint(0, 3))
+            return random.randbytes(2) + b"".join((*head, *fields, b"\r\n", *body))
         case _:
             return "".join(random.choices("ab/*.\n", k=random.randint(3, 24))).encode()
 

@@ -51,18 +51,18 @@ def gateway(data):
         except Rejected as rejected:
             return Reading(found, rejected.message)
         body = b"".join(request.pieces)
-        fields = _plain(request.headers)
+        fields = plain(request.headers)
         found.append(Read(request.method, request.target, fields, body, request.is_complete))
         if not request.is_complete or not request.keeps_alive:
             return Reading(found, "" if not request.is_broken else "a broken body")
     return Reading(found, reader.problem)
 
 
-def _plain(fields):
+def plain(fields):
     """Without what no reader keeps: a name's case, the space around a value, a coding's case."""
-    plain = [(name.lower(), value.strip(b" \t")) for name, value in fields]
+    found = [(name.lower(), value.strip(b" \t")) for name, value in fields]
     return [
-        (name, value.lower() if name == b"transfer-encoding" else value) for name, value in plain
+        (name, value.lower() if name == b"transfer-encoding" else value) for name, value in found
     ]
 
 
@@ -101,7 +101,7 @@ def _aiohttp(pieces, *, keeps_what_came=False):
         problem = payload.exception()
         is_whole = payload.is_eof() and problem is None
         refusal = type(problem).__name__ if problem is not None else refusal
-        fields = _plain(message.raw_headers)
+        fields = plain(message.raw_headers)
         found.append(Read(message.method, message.path, fields, body, is_whole))
         if message.should_close or not is_whole:
             break
@@ -121,7 +121,7 @@ def h11_server(data):
         match event:
             case h11.Request():
                 method, target = event.method.decode(), event.target.decode("latin-1")
-                found.append(Read(method, target, _plain(event.headers), b"", is_whole=False))
+                found.append(Read(method, target, plain(event.headers), b"", is_whole=False))
             case h11.Data():
                 found[-1] = found[-1]._replace(body=found[-1].body + bytes(event.data))
             case h11.EndOfMessage():
@@ -134,6 +134,32 @@ def h11_server(data):
                 connection.start_next_cycle()
             case _:
                 return Reading(found, "")
+
+
+def h11_client(data):
+    """An answer to a GET as h11 reads it, (status, headers, body); None when it refuses it."""
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    connection.send(h11.EndOfMessage())
+    connection.receive_data(data)
+    connection.receive_data(b"")
+    answer, body = None, b""
+    while True:
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError:
+            return None
+        match event:
+            case h11.Response():
+                answer = event
+            case h11.Data():
+                body += bytes(event.data)
+            case h11.EndOfMessage():
+                return answer.status_code, plain(answer.headers), body
+            case h11.InformationalResponse():
+                pass
+            case _:
+                return None
 
 
 READERS = {"aiohttp": aiohttp_python, "h11": h11_server}

@@ -137,11 +137,16 @@ def _cut(whole, seed):
 
 
 def read_answer(data):
-    """However an upstream's bytes are cut, they are one answer, or none."""
+    """However an upstream's bytes are cut, they are one answer, or none; h11 reads no other."""
     seed, data = data[:2], data[2:]
     for start in (b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"):
         whole = start + data
         expected, rest = _answer([whole[at : at + 1] for at in range(len(whole))])
+        other = framing.h11_client(whole)
+        if expected is not None and other is not None:
+            status, headers, body, _ = expected
+            plain = framing.plain((n.encode("latin-1"), v.encode("latin-1")) for n, v in headers)
+            assert other == (status, plain, body)
         for cut in ([whole], _cut(whole, seed)):
             found, _ = _answer(cut)
             # What follows an answer may arrive in time to spoil it, and may not.
