@@ -11,11 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.mutations import Mutation, decisions, leaks, port, upstream
+from tests.mutations import Mutation, decisions, leaks, management, port, upstream
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("services", "shared", "tests", "pyproject.toml", "config.example.yaml")
-ALL = (*decisions.MUTATIONS, *port.MUTATIONS, *upstream.MUTATIONS, *leaks.MUTATIONS)
+PARTS = (decisions, management, port, upstream, leaks)
+ALL = tuple(mutation for part in PARTS for mutation in part.MUTATIONS)
 LONGEST_S = 300
 HUNG = -1
 FAILED = 1
