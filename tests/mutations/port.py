@@ -8,6 +8,7 @@ FRAMING = "tests/service/test_gateway_framing.py"
 STREAMING = "tests/service/test_gateway_streaming.py"
 LOAD = "tests/service/test_gateway_load.py"
 FLOODS = "tests/service/test_gateway_floods.py"
+PUBLIC_TLS = "tests/service/test_public_tls.py"
 GATEWAY = "tests/service/test_gateway.py"
 
 
@@ -149,6 +150,11 @@ MUTATIONS = (
             "if count >= self._most_per_address:",
             "if False:",
             f"{LOAD}::test_row_50_an_address_has_so_many_connections_and_the_next_is_closed",
+        ),
+        (
+            "ssl_handshake_timeout=None if tls is None else server.header_limit_s",
+            "ssl_handshake_timeout=None",
+            f"{PUBLIC_TLS}::test_plain_http_and_silence_get_nothing_and_end_in_time",
         ),
         (
             "server.drain(drain_s, ",

@@ -54,14 +54,22 @@ MUTATIONS = (
             f"{EXCHANGE}::test_a_connection_that_is_to_end_or_has_more_to_say_is_not_kept",
         ),
         (
-            "except (ssl.SSLError, ValueError):\n            return True",
-            "except (ssl.SSLError, ValueError):\n            return False",
-            f"{WIRE}::test_a_body_to_the_end_of_a_tls_connection_is_whole_only_with_its_close",
-        ),
-        (
             "            self.discard()\n            raise\n",
             "            raise\n",
             f"{WIRE}::test_a_cancelled_caller_closes_its_upstream_at_once",
+        ),
+    ),
+    *of_gateway(
+        "upstream_tls",
+        (
+            "self._above.connection_lost(exc or self._problem)",
+            "self._above.connection_lost(exc)",
+            f"{WIRE}::test_a_body_to_the_end_of_a_tls_connection_is_whole_only_with_its_close",
+        ),
+        (
+            "context.minimum_version = ssl.TLSVersion.TLSv1_2",
+            "context.check_hostname = False",
+            f"{WIRE}::test_a_trusted_certificate_is_accepted_for_its_own_name_alone",
         ),
     ),
     *of_gateway(
