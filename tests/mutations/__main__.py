@@ -11,11 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.mutations import Mutation, decisions, leaks, management, port, upstream
+from tests.mutations import Mutation, decisions, leaks, management, port, upstream, workers
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("services", "shared", "tests", "pyproject.toml", "config.example.yaml")
-PARTS = (decisions, management, port, upstream, leaks)
+PARTS = (decisions, management, port, upstream, leaks, workers)
 ALL = tuple(mutation for part in PARTS for mutation in part.MUTATIONS)
 LONGEST_S = 300
 HUNG = -1

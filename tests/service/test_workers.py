@@ -275,7 +275,6 @@ async def test_nothing_is_replaced_while_the_configuration_has_a_mistake(site):
 
 
 async def test_a_stop_drains_the_streams_of_all_and_leaves_no_process(site):
-    """The last one: it stops the gateway."""
     pids = workers(site.gateway).values()
     async with site.streams() as (opened, _):
         site.gateway.signal(signal.SIGTERM)
@@ -288,7 +287,9 @@ async def test_a_stop_drains_the_streams_of_all_and_leaves_no_process(site):
     assert all(DONE in task.result() for task in opened)
     async with asyncio.timeout(20):
         assert await site.gateway.process.wait() == 0
-    assert all(is_gone(pid) for pid in pids)
+    assert all(is_gone(pid, 0) for pid in pids), "the parent waits for them"
+    await site.gateway.start()
+    await until(lambda: site.is_whole(site.gateway), "the gateway of the other tests")
 
 
 async def test_workers_of_a_parent_that_is_killed_drain_and_go(tmp_path):
@@ -296,7 +297,8 @@ async def test_workers_of_a_parent_that_is_killed_drain_and_go(tmp_path):
     nowhere = f"nats://127.0.0.1:{parts.free_port()}"
     env = {"GRANTGATE_NATS_URL": nowhere, "GRANTGATE_GATEWAY_PORT": "0", "GRANTGATE_WORKERS": "7"}
     gateway = service(tmp_path, "gateway", parts.free_port(), **env)
-    gateway.command = [str(parts.BIN / "grantgate"), "gateway", "--workers", "2"]
+    command_line = "from services.cli import app; app()"
+    gateway.command = [sys.executable, "-c", command_line, "gateway", "--workers", "2"]
     ports = re.compile(r'"what": "public", "host": "127.0.0.1", "port": (\d+)')
     async with gateway.running():
         await until(lambda: len(ports.findall(gateway.log.read_text())) == 2, "both to listen")
@@ -304,7 +306,12 @@ async def test_workers_of_a_parent_that_is_killed_drain_and_go(tmp_path):
         pids = workers(gateway).values()
         assert len(pids) == 2
         await gateway.kill()
-        assert all(is_gone(pid) for pid in pids)
+        try:
+            assert all(is_gone(pid) for pid in pids)
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
     assert gateway.log.read_text().count('"event": "stopped"') == 2
 
 
@@ -324,8 +331,13 @@ async def test_a_configuration_with_a_mistake_is_told_once_and_starts_nothing(
     process = await asyncio.create_subprocess_exec(
         *server.command, env=server.env, stderr=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(20):
-        _, said = await process.communicate()
+    try:
+        async with asyncio.timeout(10):
+            _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert process.returncode == 2
     lines = [line for line in said.splitlines() if not line.startswith(b"{")]
     assert len(lines) == 1
