@@ -167,8 +167,9 @@ def _expectation(kind: object) -> str:
 def _note_unknown(environ: Mapping[str, str], notes: Notes) -> None:
     known = VARIABLES.keys() | OTHER_VARIABLES
     for variable in sorted(environ):
-        bare = variable.removesuffix(_FILE_SUFFIX)
-        if not variable.startswith(PREFIX) or variable.startswith(_FREE_PREFIXES) or bare in known:
+        if not variable.startswith(PREFIX) or variable.startswith(_FREE_PREFIXES):
+            continue
+        if variable in known or variable.removesuffix(_FILE_SUFFIX) in known:
             continue
         near = suggestion(variable, sorted(known))
         hint = f"; did you mean {near}?" if near else ""

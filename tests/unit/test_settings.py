@@ -210,3 +210,9 @@ def test_a_weak_or_malformed_master_key_is_refused_without_showing_it(key):
         read_master_key(None, {"GRANTGATE_MASTER_KEY": key}, MASTER)
     assert str(caught.value).startswith("environment: GRANTGATE_MASTER_KEY: a master key begins")
     assert key not in str(caught.value) or key == "sk-"
+
+
+def test_no_setting_is_called_unknown():
+    notes = Notes()
+    read_settings(None, dict.fromkeys(VARIABLES, ""), FILE, notes)
+    assert notes.lines() == ()
