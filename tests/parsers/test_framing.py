@@ -55,3 +55,9 @@ ONE = Read("POST", "/a", [(b"host", b"a")], b"hello", is_whole=True)
 )
 def test_a_difference_is_told(other, how):
     assert difference(Reading([ONE], ""), other) == how
+
+
+def test_a_parser_that_refuses_trailers_is_stricter_and_nothing_else():
+    data = HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nHost: a\r\nHost: b\r\n\r\n"
+    found = difference(gateway(data), READERS["aiohttp"](data))
+    assert f"aiohttp: {found}" in STRICTER
