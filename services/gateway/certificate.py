@@ -2,9 +2,12 @@
 
 import asyncio
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
+from cryptography import x509
+from prometheus_client import Gauge
 
 from shared.settings import Settings
 from shared.tls import PAIR, no_passphrase, usable, why
@@ -14,6 +17,11 @@ log = structlog.get_logger()
 LOOK_EVERY_S = 10.0
 """How often the files are glanced at. A pair that does not fit, as between the writing of one file
 and of the other, is not taken."""
+
+EXPIRES = Gauge(
+    "grantgate_gateway_certificate_expires",
+    "When the public port's certificate ends, in seconds since 1970; 0 without one",
+)
 
 _Stamp = tuple[tuple[int, ...], ...]
 
@@ -38,6 +46,9 @@ class Certificate:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
         context.load_cert_chain(*self._files, no_passphrase)
+        with suppress(ValueError):  # it was replaced meanwhile: the next look is for that
+            shown = x509.load_pem_x509_certificate(Path(self._files[0]).read_bytes())
+            EXPIRES.set(shown.not_valid_after_utc.timestamp())
         return context
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import ssl
 import sys
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -201,6 +202,7 @@ async def test_a_renewed_certificate_serves_new_connections(authority, monkeypat
                 assert await shown(world.port, authority) == first
                 (authority.folder / "gateway-key.pem").write_bytes(key.read_bytes())
                 await until(lambda: is_another(world.port, authority, first), "the new one")
+                assert 0 < certificate.EXPIRES._value.get() - time.time() <= 86400
                 writer.write(STAYS)
                 head, _ = await one(reader)
                 assert head.startswith(b"HTTP/1.1 200")
