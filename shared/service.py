@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -158,9 +158,7 @@ def run(
                 log.info("started")
                 await asked
             else:
-                starting.cancel()
-                with suppress(asyncio.CancelledError):
-                    await starting
+                await end(starting)
             log.info("stopping")
         log.info("stopped")
         return stopping.exit_status

@@ -1,10 +1,13 @@
 """How a service's tasks end."""
 
 import asyncio
+import os
+import signal
+from contextlib import suppress
 
 import pytest
 
-from shared.service import end, owned_task
+from shared.service import end, owned_task, run
 
 
 async def test_a_task_that_takes_one_cancellation_for_nothing_ends_all_the_same():
@@ -53,3 +56,13 @@ async def test_the_owner_hears_of_a_death():
     with pytest.raises(ValueError):  # noqa: PT011 - it has no text
         await own()
     assert isinstance(deaths[0], ValueError)
+
+
+def test_a_start_that_takes_the_first_cancellation_for_nothing_is_stopped_all_the_same():
+    async def start(_stack, _stopping):
+        os.kill(os.getpid(), signal.SIGTERM)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    assert run([], start) == 0
