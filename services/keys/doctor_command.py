@@ -46,12 +46,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def main(options: Options) -> int:
     """Run the command. 0: all is well; 1: there are findings; 2: it could not be done."""
     try:
-        loaded = config.load(None, os.environ)
+        settings = with_token(config.load(None, os.environ))
+        set_up_logging("doctor", "error", "console")
+        return asyncio.run(run(settings, options, lambda line: print(line)))  # noqa: PLW0108, T201 - flushes
     except config.ConfigError as problem:
         sys.stderr.write(f"grantgate doctor: {problem}\n")
         return 2
-    set_up_logging("doctor", "error", "console")
-    return asyncio.run(run(with_token(loaded), options, lambda line: print(line)))  # noqa: PLW0108, T201 - flushes
 
 
 def with_token(loaded: config.Config) -> Settings:

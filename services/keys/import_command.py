@@ -82,7 +82,9 @@ def main(options: Options) -> int:
         return asyncio.run(work)
     except (NotDone, ManagementError) as problem:
         _say(f"Not done: {problem}")
-        return 2
+    except config.ConfigError as problem:
+        sys.stderr.write(f"grantgate import: {problem}\n")
+    return 2
 
 
 def context(settings: Settings, master_key: Secret) -> Context:

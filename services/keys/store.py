@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from bson.binary import Binary
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import ReadPreference, ReplaceOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -15,6 +15,7 @@ from pymongo.write_concern import WriteConcern
 
 from services.keys.errors import Unavailable
 from services.keys.log import Entry
+from services.keys.mongo import client_of
 from services.keys.records import GroupRecord, KeyRecord, ModelRecord, TeamRecord, UserRecord
 from services.keys.state import Write
 from shared.catalogue import Deployment
@@ -286,14 +287,8 @@ def _plain(record: msgspec.Struct) -> dict[str, Any]:
 
 @asynccontextmanager
 async def open_store(url: str, database: str) -> AsyncIterator[MongoStore]:
-    """A store on this MongoDB; it need not be there yet."""
-    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-        url,
-        serverSelectionTimeoutMS=2000,
-        connectTimeoutMS=2000,
-        socketTimeoutMS=5000,
-        retryWrites=False,  # `append` finds out by op_id what became of a write
-    )
+    """A store on this MongoDB; it need not be there yet. ConfigError for a bad address."""
+    client = client_of(url)
     try:
         yield MongoStore(client[database])
     finally:
