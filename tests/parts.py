@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from services.dev.bundled import NATS_CONF
@@ -20,6 +20,7 @@ PASSWORDS = {
 }
 
 
+_NUMBER = b"GRANTGATE_WORKER="
 _handed_out = set()
 
 
@@ -106,6 +107,19 @@ class Server:
             yield self
         finally:
             await self.terminate()
+
+
+def workers(server):
+    """The processes a parent has, by their numbers."""
+    pid = server.process.pid
+    found = {}
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        with suppress(ProcessLookupError):  # it has just ended
+            variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+            numbers = [v[len(_NUMBER) :] for v in variables if v.startswith(_NUMBER)]
+            if numbers:  # else it has not begun to run
+                found[int(numbers[0])] = child
+    return found
 
 
 def nats_server(folder, conf=NATS_CONF):

@@ -6,7 +6,6 @@ import re
 import signal
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -18,7 +17,7 @@ from shared.changes import KeyGrant
 from shared.credentials import Secret
 from tests import parts
 from tests.chaos.load import Load, Tally
-from tests.parts import until
+from tests.parts import until, workers
 from tests.service.delivery_world import World
 from tests.service.gateway_world import raw_request
 from tests.service.recording import SSE_HEAD, Recorder, chunk, hang_up, reply
@@ -34,7 +33,6 @@ model_list:
     model_info: {{id: one}}
 """
 TOKEN = "token-of-the-worker-tests"
-NUMBER = b"GRANTGATE_WORKER="
 DONE = b"data: [DONE]\n\n"
 STREAM = b'{"model":"gpt-4","stream":true}'
 PIECES, PIECE_S = 10, 0.04
@@ -53,19 +51,6 @@ def service(folder, name, port, **env):
     }
     command = [sys.executable, "-m", f"services.{name}"]
     return parts.Server(command, port, env, folder / f"{name}.log")
-
-
-def workers(server):
-    """The processes a parent has, by their numbers."""
-    pid = server.process.pid
-    found = {}
-    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-        with suppress(ProcessLookupError):  # it has just ended
-            variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-            numbers = [v[len(NUMBER) :] for v in variables if v.startswith(NUMBER)]
-            if numbers:  # else it has not begun to run
-                found[int(numbers[0])] = child
-    return found
 
 
 class Site:
