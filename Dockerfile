@@ -1,7 +1,10 @@
 # One image for all services: `docker run grantgate keys|policy|gateway`.
 # Configuration and secrets come when it is run; none is in the image.
 
-FROM python:3.13.7-slim AS build
+# Pin what it is by its digest: `--build-arg BASE=python:3.13.7-slim@sha256:...`.
+ARG BASE=python:3.13.7-slim
+
+FROM ${BASE} AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE requirements.lock ./
 COPY shared shared
@@ -11,7 +14,7 @@ RUN python -m venv /opt/grantgate \
       --require-hashes --only-binary :all: -r requirements.lock \
  && /opt/grantgate/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps .
 
-FROM python:3.13.7-slim
+FROM ${BASE}
 ENV PATH=/opt/grantgate/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     GRANTGATE_CONFIG=/etc/grantgate/config.yaml \
