@@ -11,11 +11,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.mutations import Mutation, decisions, leaks, management, port, upstream, workers
+from tests.mutations import (
+    Mutation,
+    decisions,
+    leaks,
+    management,
+    port,
+    surfaces,
+    upstream,
+    workers,
+)
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("services", "shared", "tests", "pyproject.toml", "config.example.yaml")
-PARTS = (decisions, management, port, upstream, leaks, workers)
+PARTS = (decisions, management, port, upstream, leaks, workers, surfaces)
 ALL = tuple(mutation for part in PARTS for mutation in part.MUTATIONS)
 LONGEST_S = 300
 HUNG = -1
