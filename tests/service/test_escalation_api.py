@@ -1,6 +1,7 @@
 """Ways to more than one was given, each refused, with nothing written."""
 
 import pytest
+import pytest_asyncio
 
 from shared.credentials import Secret
 from tests.service.keys_world import (
@@ -25,8 +26,12 @@ LLM_ONLY = "sk-a-key-for-models-alone"
 ADMINS_ROUTED = "sk-a-key-of-the-admin-with-few"
 
 
-@pytest.fixture
-async def world():
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def settled():
+    """Made once: what a test does to it is forgotten before the next."""
     async with keys_world() as world:
         await populate(world)
         make = [
@@ -67,8 +72,13 @@ async def world():
             body = {"key": key, "user_id": "user", "team_id": team}
             await world.made("/key/generate", body)
         world.settle()
-        world.begin_again()
         yield world
+
+
+@pytest.fixture
+def world(settled):
+    settled.begin_again()
+    return settled
 
 
 def digest(secret):

@@ -6,6 +6,7 @@ must not be empty.
 """
 
 import pytest
+import pytest_asyncio
 
 from services.keys.endpoints import READS, WRITES
 from tests.service.keys_world import CAROLS, OWN, keys_world, populate
@@ -389,11 +390,18 @@ TABLE = [
 ]
 
 
-@pytest.fixture
-async def world():
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def settled():
+    """Made once: what a test does to it is forgotten before the next."""
     async with keys_world() as world:
         await populate(world)
         yield world
+
+
+@pytest.fixture
+def world(settled):
+    settled.begin_again()
+    return settled
 
 
 def wrong(value, expected, place="answer"):
@@ -425,6 +433,7 @@ def test_the_table_is_about_every_call():
     assert {call for call, _, _ in TABLE} == calls
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("call", "sent", "expected"), TABLE, ids=[f"{call}-{n}" for n, (call, *_) in enumerate(TABLE)]
 )
@@ -443,6 +452,7 @@ async def test_an_answer_has_litellms_fields(world, call, sent, expected):
     assert not wrong(await answer.json(), expected)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("path", "named", "sent", "inside"),
     [

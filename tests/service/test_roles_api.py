@@ -5,6 +5,7 @@ target is tried too and must be refused, with nothing written.
 """
 
 import pytest
+import pytest_asyncio
 
 from services.keys.endpoints import READS, WRITES
 from services.keys.roles import RULES
@@ -195,11 +196,18 @@ CELLS = [
 ]
 
 
-@pytest.fixture
-async def world():
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def settled():
+    """Made once: what a test does to it is forgotten before the next."""
     async with keys_world() as world:
         await populate(world)
         yield world
+
+
+@pytest.fixture
+def world(settled):
+    settled.begin_again()
+    return settled
 
 
 def test_the_table_of_roles_is_about_every_call_and_so_are_these_tests():
@@ -208,6 +216,7 @@ def test_the_table_of_roles_is_about_every_call_and_so_are_these_tests():
     assert {f"{method} {path}" for method, path, *_ in CELLS} == calls
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("method", "path", "target", "body", "cells"),
     CELLS,

@@ -4,6 +4,7 @@ The table of roles says who may call; this is what the call is then about.
 """
 
 import pytest
+import pytest_asyncio
 
 from shared.credentials import Secret
 from tests.service.keys_world import (
@@ -26,8 +27,12 @@ EVERY_MODEL = {"gpt-4", "gpt-4o", "openai/*", "openai/o1-*", "stored"}
 REFUSED = None
 
 
-@pytest.fixture
-async def world():
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def settled():
+    """Made once: what a test does to it is forgotten before the next."""
     async with keys_world() as world:
         await populate(world)
         member = {"team_id": "t2", "member": {"role": "user", "user_id": "user_viewer"}}
@@ -41,6 +46,12 @@ async def world():
             await world.made("/key/update", {"key": key, "models": ["gpt-4"]})
         world.settle()
         yield world
+
+
+@pytest.fixture
+def world(settled):
+    settled.begin_again()
+    return settled
 
 
 def row(viewer, lead, user, user_viewer, key, team_key, *, admin):
