@@ -15,7 +15,7 @@ from aiohttp import http_parser, web
 
 from shared.credentials import TOKEN_HEADER, Secret
 from shared.limiter import Limiter
-from shared.listening import stop_accepting
+from shared.listening import named, stop_accepting
 
 log = structlog.get_logger()
 
@@ -250,12 +250,13 @@ async def listen(
             raise RuntimeError(msg)
         loop = asyncio.get_running_loop()
         unreadable = Limiter(UNREADABLE_PER_S)
-        server = await loop.create_server(
-            lambda: QuietConnection(connections, loop=loop, unreadable=unreadable),
-            host,
-            port,
-            reuse_port=reuse_port or None,
-        )
+        with named(host, port):
+            server = await loop.create_server(
+                lambda: QuietConnection(connections, loop=loop, unreadable=unreadable),
+                host,
+                port,
+                reuse_port=reuse_port or None,
+            )
         opened.append(Port(server.sockets[0].getsockname()[1], server, runner))
         log.info("listening", what=what, host=host, port=opened[0].number)
         try:

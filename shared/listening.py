@@ -16,6 +16,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from shared.reading import Place
+
 _SO_ATTACH_FILTER = 26
 _HANDSHAKES_S = 0.05
 """How long a handshake that has begun may still take to complete. On a longer way than that, a
@@ -80,6 +82,19 @@ def _has_waiting(listeners: list[socket.socket]) -> bool:
     for listener in listeners:
         poll.register(listener, select.POLLIN)
     return bool(poll.poll(0))
+
+
+@contextmanager
+def named(host: str, port: int) -> Iterator[None]:
+    """Have an OSError of whoever begins to listen there be a ConfigError that names the address."""
+    try:
+        yield
+    except OSError as problem:
+        # uvloop's text repeats the address; the number has the reason alone.
+        known = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else None
+        what = f"nothing can listen here ({known or problem.strerror})"
+        cure = "stop what does already, or set another host or port"
+        raise Place(f"{host}:{port}").error(what, cure) from None
 
 
 @contextmanager

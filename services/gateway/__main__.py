@@ -8,7 +8,7 @@ from services.gateway.app import check, start
 from services.gateway.upstreams import Upstreams, build
 from shared import config, parent
 from shared.config import Config
-from shared.listening import reserved
+from shared.listening import named, reserved
 from shared.service import Stopping, run, set_up_logging
 from shared.settings import Settings
 from shared.workers import Service
@@ -25,7 +25,9 @@ def _check() -> None:
 
 async def _start_workers(settings: Settings, stack: AsyncExitStack, stopping: Stopping) -> None:
     """Have gateways of one port run; a port of 0 is chosen once for all of them."""
-    port = stack.enter_context(reserved(settings.gateway_host, settings.gateway_port))
+    host, wanted = settings.gateway_host, settings.gateway_port
+    with named(host, wanted):
+        port = stack.enter_context(reserved(host, wanted))
     service = Service(
         name="gateway",
         workers=settings.workers,

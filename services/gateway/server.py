@@ -15,7 +15,7 @@ from services.gateway.whole import Whole
 from shared.addresses import same_client
 from shared.http import IDLE_GRACE_S, KEEPALIVE_S, UNREADABLE_PER_S
 from shared.limiter import Limiter
-from shared.listening import stop_accepting
+from shared.listening import named, stop_accepting
 
 log = structlog.get_logger()
 
@@ -151,17 +151,19 @@ async def public_port(
 
     On the way out: `on_stopping`, `drain_delay_s` seconds of going on while load balancers take
     note, no new connections, what is in flight ends or is cut off after `drain_s` seconds.
+    Raises ConfigError when the port is not to be had.
     """
-    listener = await asyncio.get_running_loop().create_server(
-        server,
-        host,
-        port,
-        reuse_port=True,
-        backlog=_BACKLOG,
-        ssl=tls,
-        ssl_handshake_timeout=None if tls is None else server.header_limit_s,
-        ssl_shutdown_timeout=None if tls is None else _GOODBYE_S,
-    )
+    with named(host, port):
+        listener = await asyncio.get_running_loop().create_server(
+            server,
+            host,
+            port,
+            reuse_port=True,
+            backlog=_BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else server.header_limit_s,
+            ssl_shutdown_timeout=None if tls is None else _GOODBYE_S,
+        )
     server.look_after()
     try:
         bound: int = listener.sockets[0].getsockname()[1]

@@ -1,11 +1,15 @@
 """A listener that closes loses no connection, while another one shares its port."""
 
 import asyncio
+import socket
 import sys
 
 import pytest
+from aiohttp import web
 
-from shared.listening import stop_accepting
+from shared.http import listen
+from shared.listening import named, reserved, stop_accepting
+from shared.reading import ConfigError
 
 CLIENTS = 40
 
@@ -77,3 +81,27 @@ async def test_what_was_connected_before_is_accepted():
         writer.close()
     with pytest.raises(ConnectionRefusedError):
         await ask(port)
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("127.0.0.1", "in use"),
+        ("203.0.113.9", "assign"),  # TEST-NET-3 (RFC 5737): nobody's
+        ("no.such.host.invalid", ""),
+    ],
+)
+async def test_a_port_that_is_not_to_be_had_is_one_line_that_names_it(host, why):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"^{host}:{port}: .*{why}"):
+            async with listen(web.Application(), host, port):
+                pass
+        with (
+            pytest.raises(ConfigError, match=f"^{host}:{port}: .*{why}"),
+            named(host, port),
+            reserved(host, port),
+        ):
+            pass
