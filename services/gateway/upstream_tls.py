@@ -234,6 +234,7 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
             self._below.close()
 
     def abort(self) -> None:
-        """End it at once."""
+        """End it at once; nobody waits for it any more."""
+        self.ready.cancel()
         if self._below is not None:
             self._below.abort()
