@@ -89,7 +89,11 @@ class Barrier:
             return False
         if not named or not _counts(now_epoch, epoch):
             return False
-        if await self.members.all_have(named, epoch, rev, _PROMPT_S):
+        length = epoch.lease_s + epoch.margin_s
+        # Whoever was silent for so long is not waited for; their records tell if they are back.
+        expected = [name for name in named if not self.members.is_silent(name, length)]
+        have_reported = await self.members.all_have(expected, epoch, rev, _PROMPT_S)
+        if have_reported and len(expected) == len(named):
             return True
         missing = {name for name in named if not self.members.has(name, epoch, rev)}
         try:
@@ -99,7 +103,6 @@ class Barrier:
         if not _counts(now_epoch, epoch):
             return False
         # A record that is gone was taken back by a replica that had stopped answering before.
-        length = epoch.lease_s + epoch.margin_s
         alive = {r.member.replica for r in found if self.members.still_for(r) < length}
         if not alive and len(missing) == len(named):
             return False

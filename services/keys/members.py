@@ -138,6 +138,11 @@ class Members:
                 log.error("member_record_unreadable", of=name)  # noqa: TRY400
             return Member(replica=name, epoch="", rev=0, chain=b"", schema=1)
 
+    def is_silent(self, name: str, for_s: float) -> bool:
+        """Whether this replica's record, when it was last seen, had stood still for so long."""
+        known = self._records.get(name)
+        return known is not None and self.still_for(known) >= for_s
+
     def still_for(self, replica: Replica) -> float:
         """For how many seconds this process has watched the record stand still."""
         return self._boottime() - replica.since
