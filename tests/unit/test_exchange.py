@@ -291,10 +291,11 @@ async def test_a_sink_that_stays_full_is_not_the_upstreams_fault():
 async def test_the_time_in_all_ends_a_stream_that_goes_on():
     line, sink = Line(), Sink()
     _, task = await passing(line, sink, total_s=0.05)
-    while not task.done():
-        if not line.transport.is_aborted:
-            line.says(framed(b"a"))
-        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while not task.done():
+            if not line.transport.is_aborted:
+                line.says(framed(b"a"))
+            await asyncio.sleep(0)
     with pytest.raises(TimeoutError):
         await task
 
