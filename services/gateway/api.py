@@ -175,12 +175,10 @@ class Gateway:
         """The body with its model read, or the refusal of a caller who is not to send it."""
         boundary = requests.check_content_type(route.body, inbound.fields.get("content-type"))
         size = request.content_length
-        limit, time_s = self._settings.max_body_bytes, self._settings.body_timeout_s
+        limit = self._settings.max_body_bytes
         if size is not None and size > limit:
             raise too_large(limit)
-        ask_first = "expect" in inbound.fields or is_large(request)
-        if not ask_first and not request.is_complete:
-            ask_first = not await comes_soon(request, limit=limit, timeout_s=time_s)
+        ask_first = await self._asks_first(request, inbound, limit)
         if ask_first:
             refusal = await self._refuse_account(caller, route, stamp)
             if refusal is not None:
@@ -198,6 +196,15 @@ class Gateway:
                 return refusal
             raise
         return body
+
+    async def _asks_first(self, request: Incoming, inbound: Inbound, limit: int) -> bool:
+        """Whether the key is asked about before a body is read: it is large, or does not come."""
+        if "expect" in inbound.fields or is_large(request):
+            return True
+        if request.is_complete:
+            return False
+        time_s = self._settings.body_timeout_s
+        return not await comes_soon(request, limit=limit, timeout_s=time_s)
 
     async def _read_bytes(self, request: Incoming, inbound: Inbound, limit: int) -> bytes:
         if "expect" in inbound.fields and not request.is_old and not request.is_complete:
@@ -280,14 +287,10 @@ class Gateway:
     ) -> Whole:
         # Refused here when it cannot be a key, so that keys is not asked for nothing.
         caller = Caller(self._admission.identify(headers.caller_key(inbound)), 0)
-        limit, time_s = min(MAX_BODY, self._settings.max_body_bytes), self._settings.body_timeout_s
+        limit = min(MAX_BODY, self._settings.max_body_bytes)
         if (request.content_length or 0) > limit:
             raise too_large(limit)
-        if not request.is_complete and (
-            "expect" in inbound.fields
-            or is_large(request)
-            or not await comes_soon(request, limit=limit, timeout_s=time_s)
-        ):
+        if not request.is_complete and await self._asks_first(request, inbound, limit):
             with suppress(PolicyUnavailable):  # which is no reason to refuse what keys can answer
                 answer = await self._admission.account(caller, route.path)
                 if isinstance(answer, Deny) and answer.reason is DenyReason.KEY_UNKNOWN:

@@ -213,13 +213,13 @@ MUTATIONS = (
             f"{FRAMING}::test_a_body_over_the_limit_is_413_and_not_kept",
         ),
         (
-            "ask_first = not await comes_soon(",
-            "ask_first = False and await comes_soon(",
+            "return not await comes_soon(",
+            "return False and await comes_soon(",
             f"{FRAMING}::test_an_unknown_key_that_withholds_its_body_holds_no_place",
         ),
         (
-            'ask_first = "expect" in inbound.fields or is_large(request)',
-            "ask_first = False",
+            'if "expect" in inbound.fields or is_large(request):',
+            "if False:",
             f"{FRAMING}::test_of_an_unknown_key_no_model_is_asked_about",
         ),
         (
