@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from types import TracebackType
+from typing import Protocol
 
 import prometheus_client
 import structlog
@@ -39,6 +40,9 @@ def refuse_without_c_parser() -> None:
         raise RuntimeError(msg)
 
 
+Routes = list[web.RouteDef]
+
+
 class Readiness:
     """Named conditions; the service is ready when every one of them holds."""
 
@@ -64,31 +68,49 @@ class Readiness:
         return {part: why or "ok" for part, why in self._parts.items()}
 
 
-def internal_routes(
-    readiness: Readiness, refresh: Callable[[], None] = lambda: None
-) -> list[web.RouteDef]:
-    """`/livez`, `/readyz` and `/metrics`; `refresh` runs before each metrics answer."""
+class Health(Protocol):
+    """What tells whether a service, or any of its workers, is ready."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it serves."""
+        ...
+
+    def parts(self) -> dict[str, str]:
+        """Each part with "ok" or what it lacks."""
+        ...
+
+
+def health_routes(health: Health, metrics_text: Callable[[], Awaitable[bytes]]) -> Routes:
+    """`/livez`, `/readyz` and `/metrics`."""
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        status = HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-        body = {"ready": readiness.is_ready, "parts": readiness.parts()}
-        return web.json_response(body, status=status)
+        is_ready = health.is_ready
+        status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return web.json_response({"ready": is_ready, "parts": health.parts()}, status=status)
 
     async def metrics(_: web.Request) -> web.Response:
-        refresh()
-        return web.Response(
-            body=prometheus_client.generate_latest(),
-            headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},
-        )
+        headers = {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
+        return web.Response(body=await metrics_text(), headers=headers)
 
     return [
         web.get("/livez", livez),
         web.get("/readyz", readyz),
         web.get("/metrics", metrics),
     ]
+
+
+def internal_routes(readiness: Readiness, refresh: Callable[[], None] = lambda: None) -> Routes:
+    """The same for one process; `refresh` runs before each metrics answer."""
+
+    async def metrics_text() -> bytes:
+        refresh()
+        return prometheus_client.generate_latest()
+
+    return health_routes(readiness, metrics_text)
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -6,12 +6,11 @@ from contextlib import AsyncExitStack, suppress
 from http import HTTPStatus
 
 import aiohttp
-import prometheus_client
 import structlog
 from aiohttp import web
 
 from shared.credentials import TOKEN_HEADER
-from shared.http import error_body, listen
+from shared.http import Routes, error_body, health_routes, listen
 from shared.service import Stopping, owned_task
 from shared.workers import Service, Workers
 
@@ -23,21 +22,8 @@ _PASSED_ON = ("Content-Type", "Retry-After", "x-grantgate-revision")
 _NOBODY = error_body("No worker is ready.", "api_error", None, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _routes(workers: Workers, session: aiohttp.ClientSession) -> list[web.RouteDef]:
+def _routes(workers: Workers, session: aiohttp.ClientSession) -> Routes:
     """The internal port: health and metrics of all, the rest from one of those that are ready."""
-
-    async def livez(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def readyz(_: web.Request) -> web.Response:
-        # Of the last look: one that hangs is not to make the answer late.
-        is_ready = bool(workers.fleet.ready)
-        status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return web.json_response({"ready": is_ready, "parts": workers.parts()}, status=status)
-
-    async def metrics(_: web.Request) -> web.Response:
-        headers = {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
-        return web.Response(body=(await workers.metrics()).encode(), headers=headers)
 
     async def pass_on(request: web.Request) -> web.Response:
         url = workers.any_ready()
@@ -58,12 +44,7 @@ def _routes(workers: Workers, session: aiohttp.ClientSession) -> list[web.RouteD
             headers={"Retry-After": "1"},
         )
 
-    return [
-        web.get("/livez", livez),
-        web.get("/readyz", readyz),
-        web.get("/metrics", metrics),
-        web.route("*", "/{path:.*}", pass_on),
-    ]
+    return [*health_routes(workers, workers.metrics), web.route("*", "/{path:.*}", pass_on)]
 
 
 async def start(service: Service, stack: AsyncExitStack, stopping: Stopping) -> None:

@@ -113,6 +113,11 @@ class Workers:
         self.fleet.roll()
         self._news.set()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether any was when it was last looked at: one that hangs makes no answer late."""
+        return bool(self.fleet.ready)
+
     def parts(self) -> dict[str, str]:
         """Each worker with "ok" or what it lacked when it was last looked at."""
         return {f"worker {number}": running.lacks for number, running in self._running.items()}
@@ -132,7 +137,7 @@ class Workers:
             running.lacks = "; ".join(lacks) or "ok"
             self.fleet.heard(number, is_ready)
 
-    async def metrics(self) -> str:
+    async def metrics(self) -> bytes:
         """What all of them count, and what is counted of them."""
 
         async def text(running: _Running) -> str:
@@ -144,7 +149,7 @@ class Workers:
         asked = {str(number): running for number, running in self._running.items()}
         texts = await asyncio.gather(*(text(running) for running in asked.values()))
         found = merged(dict(zip(asked, texts, strict=True)), "worker")
-        return prometheus_client.generate_latest(_REGISTRY).decode() + found
+        return prometheus_client.generate_latest(_REGISTRY) + found.encode()
 
     def any_ready(self) -> str | None:
         """The internal address of a worker that is ready, of one after the other."""
