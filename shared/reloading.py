@@ -30,7 +30,7 @@ REFUSED = Gauge(
 )
 
 Ready = TypeVar("Ready")
-_Stamp = tuple[int, ...]
+Stamp = tuple[int, ...]
 
 
 class Reloader(Generic[Ready]):
@@ -52,8 +52,8 @@ class Reloader(Generic[Ready]):
         self._prepare = prepare
         self._take = take
         self._environ = environ
-        self._read_at: _Stamp | None = None
-        self._before: _Stamp | None = None
+        self._read_at: Stamp | None = None
+        self._before: Stamp | None = None
         self._lock = asyncio.Lock()
         self._asked = asyncio.Event()
 
@@ -101,7 +101,7 @@ class Reloader(Generic[Ready]):
             if found is not None:
                 self._use(*found)
 
-    def _read(self, stamp: _Stamp, even_unchanged: bool) -> tuple[Config, Ready] | None:
+    def _read(self, stamp: Stamp, even_unchanged: bool) -> tuple[Config, Ready] | None:
         """The file's content, ready for use; None when it is what is in use."""
         file = self._running.file
         if stamp and stamp[-1] == 0:
@@ -127,13 +127,18 @@ class Reloader(Generic[Ready]):
         log.info("configuration_reloaded", file=found.file, models=len(found.models))
 
 
-def _stamp(file: str) -> _Stamp:
-    """What changes when the file, or a link that leads to it, does; empty when it is not there."""
+def stamp(file: str) -> Stamp:
+    """What changes when the file, or a link that leads to it, does. OSError without it."""
+    found = Path(file).stat()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _stamp(file: str) -> Stamp:
+    """The same; empty when it is not there."""
     try:
-        found = Path(file).stat()
+        return stamp(file)
     except (OSError, ValueError):
         return ()
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _revealed(found: Config) -> str | None:

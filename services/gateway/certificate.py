@@ -9,6 +9,7 @@ import structlog
 from cryptography import x509
 from prometheus_client import Gauge
 
+from shared.reloading import stamp
 from shared.settings import Settings
 from shared.tls import PAIR, no_passphrase, usable, why
 
@@ -23,8 +24,6 @@ EXPIRES = Gauge(
     "When the public port's certificate ends, in seconds since 1970; 0 without one",
 )
 
-_Stamp = tuple[tuple[int, ...], ...]
-
 
 class Certificate:
     """A certificate and its key; `context` is what to listen with.
@@ -36,7 +35,7 @@ class Certificate:
     def __init__(self, cert_file: str, key_file: str) -> None:
         """Read both files. Raises OSError, of which ssl.SSLError is one."""
         self._files = (cert_file, key_file)
-        self._stamp = self._look()
+        self._stamps = [stamp(file) for file in self._files]
         self._latest = self.context = self._read()
         # Called in every handshake, before a certificate is chosen.
         self.context.sni_callback = self._choose
@@ -54,16 +53,12 @@ class Certificate:
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
         connection.context = self._latest
 
-    def _look(self) -> _Stamp:
-        found = [Path(file).stat() for file in self._files]
-        return tuple((each.st_dev, each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
-
     def renew(self) -> None:
         """Use the files' pair if they have changed. Raises OSError."""
-        stamp = self._look()
-        if stamp == self._stamp:
+        stamps = [stamp(file) for file in self._files]
+        if stamps == self._stamps:
             return
-        self._stamp = stamp
+        self._stamps = stamps
         self._latest = self._read()
         log.info("certificate_renewed", file=self._files[0])
 
