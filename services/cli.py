@@ -45,6 +45,12 @@ WorkersCount = Annotated[
 ]
 
 
+def _use(config: Path | None) -> None:
+    """Have a command that reads the configuration once read this file."""
+    if config is not None:
+        os.environ["GRANTGATE_CONFIG"] = str(config.resolve())
+
+
 def _serve(service: str, config: Path | None, workers: int | None = None) -> None:
     """Run a service in this process and end with its exit status."""
     if workers is not None:
@@ -195,8 +201,7 @@ def doctor(
 
     Ends with 0 when all is well, 1 when something was found, 2 when it could not be done.
     """
-    if config is not None:
-        os.environ["GRANTGATE_CONFIG"] = str(config.resolve())
+    _use(config)
     if adopt_log and restore_from_stream:
         message = "choose one of --adopt-log and --restore-from-stream"
         raise typer.BadParameter(message)
@@ -246,8 +251,7 @@ def import_litellm(
 
     Ends with 0 when done, 1 when rows are at fault, 2 when it could not be done.
     """
-    if config is not None:
-        os.environ["GRANTGATE_CONFIG"] = str(config.resolve())
+    _use(config)
     command = importlib.import_module("services.keys.import_command")
     options = command.Options(file=file, dry_run=dry_run, replace=replace)
     raise typer.Exit(command.main(options))
@@ -256,8 +260,7 @@ def import_litellm(
 @app.command()
 def token(*, config: ConfigFile = None) -> None:
     """Print the internal token, which keys wants in a header for `/health/propagation`."""
-    if config is not None:
-        os.environ["GRANTGATE_CONFIG"] = str(config.resolve())
+    _use(config)
     configuration = importlib.import_module("shared.config")
     try:
         loaded = configuration.load(None, os.environ)
