@@ -24,10 +24,17 @@ _PLAIN = frozenset(
     {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"}
 )
 """What a process that is none of the services inherits: nothing that could be a secret."""
-_DATABASE = frozenset({"GRANTGATE_MONGO_URL", "GRANTGATE_MONGO_URL_FILE"})
-_SALT = frozenset({"GRANTGATE_SALT_KEY", "GRANTGATE_SALT_KEY_FILE"})
-_SNAPSHOT = frozenset({"GRANTGATE_SNAPSHOT_TOKEN", "GRANTGATE_SNAPSHOT_TOKEN_FILE"})
-_NKEY = frozenset({"GRANTGATE_NATS_NKEY_SEED", "GRANTGATE_NATS_NKEY_SEED_FILE"})
+
+
+def _itself_or_file(variable: str) -> frozenset[str]:
+    """A setting's variable, and the one that names a file with its value."""
+    return frozenset({variable, variable + "_FILE"})
+
+
+_DATABASE = _itself_or_file("GRANTGATE_MONGO_URL")
+_SALT = _itself_or_file("GRANTGATE_SALT_KEY")
+_SNAPSHOT = _itself_or_file("GRANTGATE_SNAPSHOT_TOKEN")
+_NKEY = _itself_or_file("GRANTGATE_NATS_NKEY_SEED")
 _WITHHELD = {
     "keys": frozenset[str](),
     "policy": _DATABASE | _SALT | {*VARIABLES},
