@@ -37,6 +37,17 @@ def free_port():
     return port
 
 
+@asynccontextmanager
+async def connecting(courier):
+    """A courier that keeps itself connected within the block."""
+    running = asyncio.create_task(courier.run())
+    try:
+        yield courier
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def until(condition, what, timeout_s=20.0):
     """Wait until `condition()` (perhaps awaitable) is true."""
     deadline = time.monotonic() + timeout_s

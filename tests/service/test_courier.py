@@ -1,25 +1,17 @@
 """The lean NATS connection against a real server."""
 
 import asyncio
-from contextlib import asynccontextmanager
 
 import pytest
 
 from shared.courier import Courier, _Link
 from shared.credentials import Secret
-from tests.parts import PASSWORDS, until
+from tests.parts import PASSWORDS, connecting, until
 
 
-@asynccontextmanager
-async def courier(server, user, password=None):
+def courier(server, user, password=None):
     password = password or PASSWORDS[f"GRANTGATE_NATS_{user.upper()}_PASSWORD"]
-    made = Courier(f"nats://127.0.0.1:{server.port}", user, Secret(password))
-    running = asyncio.create_task(made.run())
-    try:
-        yield made
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+    return connecting(Courier(f"nats://127.0.0.1:{server.port}", user, Secret(password)))
 
 
 @pytest.fixture(name="pair")

@@ -17,7 +17,7 @@ from shared.credentials import Secret
 from shared.nkey import Nkey
 from shared.reading import ConfigError
 from shared.settings_reader import read_settings, with_secret_files
-from tests.parts import nats_server, until
+from tests.parts import connecting, nats_server, until
 
 USERS = ("keys", "policy", "gateway")
 # The pair of NATS's own documentation.
@@ -51,15 +51,8 @@ async def serving(folder):
         yield f"nats://127.0.0.1:{server.port}", seeds
 
 
-@asynccontextmanager
-async def couriers(url, user, seed):
-    courier = Courier(url, user, Nkey(seed))
-    running = asyncio.create_task(courier.run())
-    try:
-        yield courier
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+def couriers(url, user, seed):
+    return connecting(Courier(url, user, Nkey(seed)))
 
 
 async def test_both_connections_of_each_service_prove_themselves_and_may_what_its_user_may(

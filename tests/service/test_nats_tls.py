@@ -17,7 +17,7 @@ from shared.settings import Settings
 from shared.settings_reader import read_settings
 from shared.tls import for_nats
 from tests.authority import Authority
-from tests.parts import PASSWORDS, nats_server, until
+from tests.parts import PASSWORDS, connecting, nats_server, until
 
 WORD = Secret(PASSWORDS["GRANTGATE_NATS_KEYS_PASSWORD"])
 
@@ -50,15 +50,8 @@ def settings(port, ca=None, pair=(None, None), scheme="tls"):
     )
 
 
-@asynccontextmanager
-async def couriers(told, user="keys"):
-    courier = Courier(told.nats_url, user, WORD, tls=for_nats(told))
-    running = asyncio.create_task(courier.run())
-    try:
-        yield courier
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+def couriers(told, user="keys"):
+    return connecting(Courier(told.nats_url, user, WORD, tls=for_nats(told)))
 
 
 async def is_refused(told):
