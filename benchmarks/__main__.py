@@ -7,7 +7,7 @@ import shutil
 import statistics
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import load, paced
-from benchmarks.processes import cpu_s, family, post, rss_mib
+from benchmarks.processes import cpu_s, family, placed, post, rss_mib
 from benchmarks.rows import (
     BARE,
     DIRECT,
@@ -65,6 +65,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--keys", type=int, default=_MANY, help="keys of the row with many")
     parser.add_argument("--only", default="", help="rows whose name contains this, and the proxy")
+    parser.add_argument(
+        "--placed",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure latency with half of the processors for what clients speak to alone",
+    )
     parser.add_argument("--short", action="store_true", help="two rounds of 1 s, 10,000 keys")
     parser.add_argument("--log-level", default="info", help="of Grantgate's services")
     options = parser.parse_args()
@@ -92,7 +98,8 @@ def _warm_up(row: Row, options: argparse.Namespace) -> float:
     return min(_HIGHEST_RATE, seen.requests / seen.seconds / 2)
 
 
-def _measure(row: Row, rate: float, seconds: float, connections: int) -> Round:
+def _measure(row: Row, rate: float, options: argparse.Namespace) -> Round:
+    seconds, connections = options.seconds, options.connections
     pids = {name: family(pid) for name, pid in row.processes.items()}
     before = {name: cpu_s(of) for name, of in pids.items()}
     to = (row.keys_file, row.model, row.header)
@@ -102,8 +109,9 @@ def _measure(row: Row, rate: float, seconds: float, connections: int) -> Round:
     # wrk stops in the middle of its last answers, so it may count fewer than there were.
     surprises = abs(seen.not_2xx - expected) + seen.broken
     assert surprises <= connections, f"{row.name}: {seen}"
-    alone = paced.run(row.port, seconds / 3, 0, *to)
-    half = paced.run(row.port, seconds, rate, *to)
+    with placed(next(iter(row.processes.values()))) if options.placed else nullcontext():
+        alone = paced.run(row.port, seconds / 3, 0, *to)
+        half = paced.run(row.port, seconds, rate, *to)
     for each in (alone, half):
         assert each.not_2xx == (0 if row.status == 200 else each.sent), f"{row.name}: {each}"
     return Round(
@@ -249,7 +257,7 @@ def main() -> int:
         for number in range(options.rounds):
             # Back and forth, so that no row always follows the same one.
             for row in rows if number % 2 == 0 else reversed(rows):
-                one = _measure(row, rates[row.name], options.seconds, options.connections)
+                one = _measure(row, rates[row.name], options)
                 rounds.setdefault(row.name, []).append(one)
                 print(f"round {number + 1}, {row.name}: {one.total_us:.0f} µs", flush=True)
     in_order = {row.name: rounds[row.name] for row in rows}

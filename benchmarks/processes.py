@@ -6,7 +6,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -52,6 +52,32 @@ def family(pid: int) -> list[int]:
             with suppress(OSError):
                 found += map(int, children.read_text().split())
     return found
+
+
+def _place(pids: Iterable[int], cpus: Collection[int]) -> None:
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").glob("*"):
+            with suppress(OSError):  # it has ended meanwhile
+                os.sched_setaffinity(int(thread.name), cpus)
+
+
+@contextmanager
+def placed(front: int) -> Iterator[None]:
+    """Keep the first half of the processors for `front` and what it started, within the block.
+
+    All else that this process started, and what it starts meanwhile, has the other half.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    half = len(cpus) // 2
+    measured = family(front)
+    others = set(family(os.getpid())) - set(measured)
+    if half:
+        _place(measured, cpus[:half])
+        _place(others, cpus[half:])
+    try:
+        yield
+    finally:
+        _place({*others, *measured}, cpus)
 
 
 def cpu_s(pids: Iterable[int]) -> float:

@@ -46,7 +46,10 @@ _ENTRY = """\
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
-    """A running Grantgate. `on_path` are the processes a request's cost is the sum of."""
+    """A running Grantgate. `on_path` are the processes a request's cost is the sum of.
+
+    They come in the order in which a request meets them.
+    """
 
     port: int
     mongo_url: str
@@ -181,8 +184,9 @@ def product(
         until_ready(planned.ready["the public port"])
         on_path = {
             name: pid
+            for kind in ("gateway", "policy", "nats")
             for name, pid in pids.items()
-            if name == "nats" or name.startswith(("gateway", "policy"))
+            if name.startswith(kind)
         }
         yield Product(
             port=port,

@@ -22,7 +22,10 @@ UNKNOWN = "Grantgate, key unknown"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to load: `processes`, and what they start, are the ones whose time is its cost."""
+    """Something to load: `processes`, and what they start, are the ones whose time is its cost.
+
+    The first of them is the one that clients speak to.
+    """
 
     name: str
     port: int
