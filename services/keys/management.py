@@ -20,7 +20,7 @@ from services.keys.requests import Request
 from services.keys.state import Once, State, Write
 from shared.addresses import PUBLIC, Reach
 from shared.catalogue import MAX_ENTRY, entry_problem
-from shared.credentials import Secret, is_digest
+from shared.credentials import Secret, holds_minted_key, is_digest, masked
 from shared.patterns import is_pattern
 
 T = TypeVar("T")
@@ -152,7 +152,7 @@ def unknown_entries(
     patterns = [entry for entry in entries if is_pattern(entry)]
     skipped = frozenset(patterns[_PATTERNS_LOOKED_UP:])
     warnings = [
-        f"models: {entry!r} is no configured model name, pattern or access group yet"
+        f"models: {masked(entry)!r} is no configured model name, pattern or access group yet"
         for entry in entries
         if entry not in skipped and not state.catalogue.knows(entry)
     ]
@@ -176,6 +176,8 @@ def check_aliases(aliases: dict[str, str], field: str) -> dict[str, str]:
             problem = "the name must be visible characters, without '*' or white space around them"
         elif not 0 < len(target) <= MAX_ENTRY or len(name) > MAX_ENTRY:
             problem = f"the name and the target must have 1 to {MAX_ENTRY} characters"
+        elif holds_minted_key(name) or holds_minted_key(target):
+            where, problem = field, "the name or the target is a key, and no model's name"
         else:
             continue
         msg = f"{where}: {problem}"

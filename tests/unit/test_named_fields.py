@@ -1,10 +1,12 @@
 """A refusal names the field that the caller sent, where it stands in what they sent."""
 
+import random
 from contextlib import suppress
 
 import pytest
 
 from services.keys.errors import ManagementError
+from shared.credentials import mint
 from tests.unit.management_world import World
 
 NOBODY = {"role": "user", "user_email": "nobody@example.com"}
@@ -87,3 +89,22 @@ def test_a_refusal_does_not_repeat_a_key_that_was_put_elsewhere(world, call, bod
     with pytest.raises(ManagementError) as refused:
         world.plan(call, **body)
     assert "wrong-place" not in f"{refused.value} {refused.value.message} {refused.value.param}"
+
+
+MINTED = mint(random.Random(7).choice).reveal()
+
+
+@pytest.mark.parametrize("aliases", [{MINTED: "gpt-4"}, {"mine": MINTED}, {"mine": f" {MINTED}"}])
+def test_a_key_is_neither_end_of_an_alias(world, aliases):
+    """It would be published with the grant."""
+    with pytest.raises(ManagementError) as refused:
+        world.plan("key/generate", key_alias="mine", aliases=aliases)
+    assert refused.value.param == "aliases"
+    assert MINTED not in refused.value.message
+
+
+def test_a_warning_does_not_repeat_a_key_chosen_by_hand(world):
+    answer = world.do("key/generate", key_alias="mine", models=[KEY])
+    (warning,) = answer["warnings"]
+    assert "sk-...alls" in warning
+    assert KEY not in warning
