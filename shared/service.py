@@ -5,15 +5,15 @@ import gc
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 import uvloop
 
+from shared.log_writer import STDERR
 from shared.reading import ConfigError
 
 WORKER = "GRANTGATE_WORKER"
@@ -48,13 +48,14 @@ def set_up_logging(service: str, level: str, form: str) -> None:
         else structlog.processors.JSONRenderer()
     )
     number = logging.getLevelNamesMapping()[level.upper()]
+    stderr = cast("TextIO", STDERR)  # the part of one that both libraries use
     structlog.configure(
         processors=[*shared_steps, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared_steps,
@@ -168,5 +169,7 @@ def run(
             return runner.run(live())
         except ConfigError as problem:
             service = structlog.contextvars.get_contextvars().get("service")
-            sys.stderr.write(f"grantgate {service}: {problem}\n")
+            STDERR.write(f"grantgate {service}: {problem}\n")
             return 2
+        finally:
+            STDERR.finish()

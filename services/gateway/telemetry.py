@@ -4,10 +4,7 @@ Both are on every request's path: counts are plain numbers that are read when so
 the line is encoded and written here, in the shape the other lines have.
 """
 
-import asyncio
 import datetime as dt
-import os
-import sys
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -26,6 +23,7 @@ from services.gateway.refusals import shown
 from services.gateway.routes import Route
 from shared.decisions import Allow, Deny, Listing
 from shared.limiter import Limiter
+from shared.log_writer import STDERR
 
 _BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
@@ -90,7 +88,13 @@ def writer(level: str, form: str) -> Write:
         return lambda _: None
     if form != "json":
         return _through_structlog
-    return _Lines(sys.stderr.fileno()).add
+    clock = _Clock()
+
+    def write(fields: dict[str, object]) -> None:
+        fields["timestamp"] = clock.now()
+        STDERR.add(_encode(fields) + b"\n")
+
+    return write
 
 
 def limited(write: Write, limiter: Limiter, clock: Callable[[], float]) -> Write:
@@ -126,32 +130,19 @@ def shedding(per_s: int, clock: Callable[[], float]) -> Note:
     return note
 
 
-class _Lines:
-    """Lines of one turn of the event loop, written together at its end."""
+class _Clock:
+    """The time as `datetime.isoformat` writes it, most of which is the same for a second."""
 
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self._lines: list[bytes] = []
+    def __init__(self) -> None:
         self._second = 0
         self._shown = ""
 
-    def _timestamp(self) -> str:
-        """The time as `datetime.isoformat` writes it, most of which is the same for a second."""
+    def now(self) -> str:
         second, micros = divmod(time.time_ns() // 1000, 1_000_000)
         if second != self._second:
             self._second = second
             self._shown = dt.datetime.fromtimestamp(second, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
         return f"{self._shown}.{micros:06d}+00:00"
-
-    def add(self, fields: dict[str, object]) -> None:
-        fields["timestamp"] = self._timestamp()
-        if not self._lines:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._lines.append(_encode(fields))
-
-    def _flush(self) -> None:
-        lines, self._lines = self._lines, []
-        os.write(self._number, b"\n".join(lines) + b"\n")
 
 
 def _through_structlog(fields: dict[str, object]) -> None:

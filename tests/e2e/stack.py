@@ -50,8 +50,11 @@ class Stack:
 
 
 @contextmanager
-def running(folder: Path, *options, environ=None, config=None):
-    """`grantgate up` in `folder`, from when it is ready until the block ends."""
+def running(folder: Path, *options, environ=None, config=None, err=None):
+    """`grantgate up` in `folder`, from when it is ready until the block ends.
+
+    Its lines go to a file there, or to the descriptor `err`.
+    """
     port = free_port()
     command = [str(BIN / "grantgate"), "up", "--port", str(port)]
     command += ["--data-dir", str(folder / "data"), *map(str, options)]
@@ -59,9 +62,14 @@ def running(folder: Path, *options, environ=None, config=None):
         command += ["--config", str(config)]
     log = folder / "up.log"
     variables = {**os.environ, "GRANTGATE_MASTER_KEY": MASTER_KEY, **(environ or {})}
-    with log.open("ab") as err:
+    with log.open("ab") as file:
         process = subprocess.Popen(
-            command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=err, text=True
+            command,
+            cwd=folder,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=file if err is None else err,
+            text=True,
         )
     try:
         _wait_until_ready(process, log)

@@ -1,0 +1,160 @@
+"""A log that nobody reads stops nobody, and says afterwards what it lost."""
+
+import asyncio
+import json
+import os
+import select
+import threading
+from contextlib import suppress
+
+import pytest
+
+from shared import log_writer
+from shared.log_writer import LogWriter
+from tests.parts import until
+
+
+@pytest.fixture
+def pipe():
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        with suppress(OSError):
+            os.close(end)
+
+
+def is_full(number):
+    return not select.select([], [number], [], 0)[1]
+
+
+def line(number):
+    return json.dumps({"number": number, "padding": "x" * (number % 300)}).encode() + b"\n"
+
+
+async def read_until(reader, is_enough):
+    """The whole lines that come until `is_enough` of them have."""
+    loop = asyncio.get_running_loop()
+    found, rest = [], b""
+    while not is_enough(found):
+        async with asyncio.timeout(10):
+            data = await loop.run_in_executor(None, os.read, reader, 65536)
+        *whole, rest = (rest + data).split(b"\n")
+        found += [json.loads(each) for each in whole]
+    return found
+
+
+async def test_lines_beyond_what_a_pipe_holds_wait_for_their_reader(pipe):
+    reader, writing = pipe
+    writer = LogWriter(writing)
+    for number in range(5000):
+        writer.add(line(number))
+    await until(lambda: is_full(writing), "a full pipe")
+    writer.add(line(5000))
+    found = await read_until(reader, lambda lines: len(lines) == 5001)
+    assert [each["number"] for each in found] == list(range(5001))
+
+
+async def test_what_was_dropped_is_counted_and_told_once_there_is_room(pipe, monkeypatch):
+    reader, writing = pipe
+    monkeypatch.setattr(log_writer, "_MOST_LINES", 1000)
+    writer = LogWriter(writing)
+    told = []
+
+    class Log:
+        def warning(self, event, *, count):
+            told.append((event, count))
+            writer.write(json.dumps({"event": event, "count": count}) + "\n")
+
+    monkeypatch.setattr(log_writer.structlog, "get_logger", Log)
+    before = log_writer.DROPPED._value.get()
+    for number in range(10_000):
+        writer.add(line(number))
+        if number % 50 == 0:
+            await asyncio.sleep(0)
+    dropped = log_writer.DROPPED._value.get() - before
+    assert dropped > 1000
+    found = await read_until(reader, lambda lines: lines and "event" in lines[-1])
+    assert found.pop() == {"event": "log_lines_dropped", "count": dropped}
+    assert told == [("log_lines_dropped", dropped)]
+    assert len(found) == 10_000 - dropped
+    assert found == sorted(found, key=lambda each: each["number"])
+
+
+async def test_text_is_written_at_once_and_after_the_lines_before_it(pipe):
+    reader, writing = pipe
+    writer = LogWriter(writing)
+    writer.add(b'{"number": 1}\n')
+    assert writer.write('{"number": 2}\n') == 14
+    assert os.read(reader, 100) == b'{"number": 1}\n{"number": 2}\n'
+
+
+async def test_a_line_longer_than_a_pipe_takes_at_once_arrives_whole(pipe):
+    reader, writing = pipe
+    writer = LogWriter(writing)
+    text = json.dumps({"number": 1, "long": "y" * 200_000}) + "\n"
+    writer.write(text)
+    writer.write(json.dumps({"number": 2}) + "\n")
+    found = await read_until(reader, lambda lines: len(lines) == 2)
+    assert [each["number"] for each in found] == [1, 2]
+    assert len(found[0]["long"]) == 200_000
+
+
+async def test_a_reader_that_has_gone_is_no_error(pipe):
+    reader, writing = pipe
+    writer = LogWriter(writing)
+    os.close(reader)
+    before = log_writer.DROPPED._value.get()
+    writer.write("nobody hears this\n")
+    writer.add(b"nor this\n")
+    await asyncio.sleep(0)
+    assert log_writer.DROPPED._value.get() == before + 2
+
+
+async def test_a_pipe_that_another_process_made_non_blocking_loses_nothing(pipe):
+    reader, writing = pipe
+    os.set_blocking(writing, False)
+    writer = LogWriter(writing)
+    for number in range(3000):
+        writer.write(line(number).decode())
+    found = await read_until(reader, lambda lines: len(lines) == 3000)
+    assert [each["number"] for each in found] == list(range(3000))
+
+
+def test_the_last_lines_of_a_process_wait_a_moment_for_their_reader(pipe):
+    reader, writing = pipe
+    writer = LogWriter(writing)
+    for number in range(1000):
+        writer.write(line(number).decode())
+    assert is_full(writing)
+    found = []
+
+    def read():
+        while data := os.read(reader, 65536):
+            found.append(data)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    writer.finish()
+    os.close(writing)
+    reading.join(10)
+    assert b"".join(found).count(b"\n") == 1000
+
+
+async def test_threads_and_the_loop_write_whole_lines(pipe):
+    reader, writing = pipe
+    writer = LogWriter(writing)
+
+    def write(first):
+        for number in range(first, first + 500):
+            writer.write(line(number).decode())
+
+    threads = [threading.Thread(target=write, args=(first,)) for first in (0, 500, 1000)]
+    for thread in threads:
+        thread.start()
+    for number in range(1500, 2000):
+        writer.add(line(number))
+        await asyncio.sleep(0)
+    found = await read_until(reader, lambda lines: len(lines) == 2000)
+    assert sorted(each["number"] for each in found) == list(range(2000))
+    for thread in threads:
+        thread.join()
