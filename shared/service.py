@@ -4,10 +4,11 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TextIO, cast
 
 import structlog
@@ -22,6 +23,8 @@ WORKER = "GRANTGATE_WORKER"
 _CANCEL_AGAIN_S = 0.25
 _YOUNG = 20_000
 """New objects after which cycles are looked for among them."""
+_FILES = 1_048_576
+"""Open files a process may ask for, where the system allows it more than anybody can use."""
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -117,6 +120,19 @@ def _seldom_look_for_cycles() -> None:
     gc.set_threshold(_YOUNG)
 
 
+def _allow_open_files() -> None:
+    """Raise the soft limit of open files to the hard one.
+
+    The usual soft limit, 1,024, is for programs that use `select`. A request in flight has a client
+    and an upstream, so it would be the limit of some five hundred.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # a system may have a limit of its own below that
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def end(task: asyncio.Task[None]) -> None:
     """Cancel a task until it is over; raises what it ended with, if not the cancellation.
 
@@ -138,6 +154,7 @@ def run(
     `warnings` about its configuration are logged first. Returns the exit status: 0 after an
     orderly stop, 2 for a ConfigError, which is told as `main` tells those of the file.
     """
+    _allow_open_files()
     log = structlog.get_logger()
     for warning in warnings:
         log.warning("configuration", detail=warning)

@@ -1,7 +1,8 @@
-"""How a service's tasks end."""
+"""How a service begins, and how its tasks end."""
 
 import asyncio
 import os
+import resource
 import signal
 from contextlib import suppress
 
@@ -66,3 +67,20 @@ def test_a_start_that_takes_the_first_cancellation_for_nothing_is_stopped_all_th
         await asyncio.Event().wait()
 
     assert run([], start) == 0
+
+
+def test_the_soft_limit_of_open_files_is_no_limit():
+    """Requests in flight have two each, and systems begin a service with 1,024."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = []
+
+    async def start(_stack, stopping):
+        found.append(resource.getrlimit(resource.RLIMIT_NOFILE))
+        stopping.ask()
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        assert run([], start) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert found == [(min(before[1], 1_048_576), before[1])]
