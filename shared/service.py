@@ -23,8 +23,9 @@ WORKER = "GRANTGATE_WORKER"
 _CANCEL_AGAIN_S = 0.25
 _YOUNG = 20_000
 """New objects after which cycles are looked for among them."""
-_FILES = 1_048_576
-"""Open files a process may ask for, where the system allows it more than anybody can use."""
+_FILES = 65_536
+"""Open files a process asks for, at most: whoever connects takes one, and some 55 KiB of memory
+before a TLS handshake is over, so that this is also what strangers can make a gateway hold."""
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
