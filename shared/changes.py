@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from shared.catalogue import Deployment
+from shared.decoding import UNDECODABLE
 
 SCHEMA = 1
 """The version of these shapes. keys writes nothing newer than the oldest replica understands."""
@@ -163,7 +164,7 @@ def decode_change(data: bytes) -> Change:
     """Read a message of `grants.change.<rev>`. Raises Unreadable."""
     try:
         return _change.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise Unreadable(None) from error
 
 
@@ -187,7 +188,7 @@ def decode_mutations(
     """
     try:
         return _mutations.decode(decision), ()
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         return _decode_one_by_one(decision)
 
 
@@ -196,13 +197,13 @@ def _decode_one_by_one(
 ) -> tuple[tuple[Mutation, ...], tuple[tuple[str, str | bytes], ...]]:
     try:
         raws = _raw_mutations.decode(decision)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise Unreadable(None) from error
     good, bad = [], []
     for raw in raws:
         try:
             good.append(_mutation.decode(raw))
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNDECODABLE as error:
             record = _record_named(raw)
             if record is None:
                 raise Unreadable(None) from error
@@ -213,7 +214,7 @@ def _decode_one_by_one(
 def _record_named(raw: msgspec.Raw) -> tuple[str, str | bytes] | None:
     try:
         fields = msgspec.msgpack.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         return None
     if not isinstance(fields, dict):
         return None

@@ -175,7 +175,7 @@ def encode_asks(asks: list[Ask]) -> bytes:
 
 
 def decode_asks(data: bytes) -> list[Ask]:
-    """Read a batch. Raises msgspec.DecodeError (ValidationError is one)."""
+    """Read a batch. Raises one of UNDECODABLE."""
     return _asks.decode(data)
 
 
@@ -185,5 +185,5 @@ def encode_answers(answers: list[Answer]) -> bytes:
 
 
 def decode_answers(data: bytes) -> list[Answer]:
-    """Read a batch's answers. Raises msgspec.DecodeError."""
+    """Read a batch's answers. Raises one of UNDECODABLE."""
     return _answers.decode(data)

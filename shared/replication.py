@@ -3,6 +3,7 @@
 import msgspec
 
 from shared.changes import Unreadable
+from shared.decoding import UNDECODABLE
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +49,7 @@ def decode_epoch(data: bytes) -> Epoch:
     """Read the message of `grants.epoch`. Raises Unreadable."""
     try:
         return _epoch.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise Unreadable(("epoch", "")) from error
 
 
@@ -56,7 +57,7 @@ def decode_member(data: bytes, replica: str | None = None) -> Member:
     """Read a replica's heartbeat or report. Raises Unreadable, also when it is not `replica`'s."""
     try:
         member = _member.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise Unreadable(("member", replica or "")) from error
     if replica not in (None, member.replica):
         raise Unreadable(("member", replica))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from shared.changes import Mutation, encode_mutation, encode_mutations
+from shared.decoding import UNDECODABLE
 
 CHUNK_RECORDS = 4000
 CHUNK_BYTES = 512 * 1024
@@ -60,7 +61,7 @@ def decode_index(data: bytes) -> Index:
     """Read the index. Raises BadSnapshot."""
     try:
         return _decode_index(data)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise BadSnapshot from error
 
 
@@ -111,7 +112,7 @@ def read_heading(payload: bytes) -> Manifest:
         raise BadSnapshot(msg)
     try:
         return _decode_manifest(data)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise BadSnapshot from error
 
 

@@ -17,6 +17,7 @@ from services.gateway.target import target_of
 from services.gateway.upstreams import Upstream
 from shared.catalogue import MAX_ENTRY
 from shared.decisions import MAX_OFFERED
+from shared.decoding import UNDECODABLE
 from shared.upstream_checks import VISIBLE
 
 log = structlog.get_logger()
@@ -176,7 +177,7 @@ async def _read(answer: Answer) -> _Models:
             raise _NotAList(msg)
     try:
         return _decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         msg = "no list of models in JSON"
         raise _NotAList(msg) from None
 

@@ -26,6 +26,7 @@ from shared.decisions import (
     encode_asks,
     is_answer,
 )
+from shared.decoding import UNDECODABLE
 
 _FIRST_TRY_S = 0.25
 _AGAIN_S = 0.3
@@ -136,7 +137,7 @@ class PolicyClient:
             return
         try:
             answers = decode_answers(data)
-        except (msgspec.DecodeError, RecursionError):
+        except UNDECODABLE:
             return
         if len(answers) != len(asked):
             return

@@ -20,6 +20,7 @@ from services.gateway.member_names import (
 )
 from services.gateway.routes import BodyKind
 from shared.decisions import trimmed
+from shared.decoding import UNDECODABLE
 
 ROUTING_MEMBERS = frozenset(
     {
@@ -168,7 +169,7 @@ def _named_in(members: dict[str, msgspec.Raw]) -> str | None:
         return None
     try:
         return _text.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         raise Rejected(400, "'model' must be a string.", param="model") from None
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from services.policy.responder import Responder
 from shared.credentials import Secret, is_digest, is_wellformed
 from shared.decisions import Allow, Behind, Deny, Listing, Question
+from shared.decoding import UNDECODABLE
 from shared.http import Readiness, error_body, guarded, internal_routes
 
 _MAX_BODY = 64 * 1024
@@ -41,7 +42,7 @@ def build(
     async def decide(request: web.Request) -> web.Response:
         try:
             asked = _decode(await request.read())
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             return _error(400, str(error), "invalid_request_error")
         digest = _digest(asked.key)
         if digest is None:

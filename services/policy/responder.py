@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import msgspec
 import structlog
 from prometheus_client import Counter
 
@@ -20,6 +19,7 @@ from shared.decisions import (
     decode_asks,
     encode_answers,
 )
+from shared.decoding import UNDECODABLE
 
 log = structlog.get_logger()
 
@@ -71,7 +71,7 @@ class Responder:
     def _answer(self, _: str, reply: str, data: bytes | None) -> None:
         try:
             asks = decode_asks(data or b"")
-        except (msgspec.DecodeError, RecursionError):
+        except UNDECODABLE:
             MALFORMED.inc()
             return
         self._courier.publish(reply, encode_answers(self.answers(asks)))
