@@ -7,9 +7,11 @@ writing would stand still with it, every request and every lease included.
 import asyncio
 import os
 import select
+import stat
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
@@ -19,17 +21,43 @@ _MOST_LINES = 16_384
 """Lines that wait for a reader, some 5 MiB of decisions; what comes beyond them is dropped."""
 
 _AT_ONCE = select.PIPE_BUF
-"""Bytes that a pipe with any room takes at once, and does not mix with another process's.
-
-Of processes that share a pipe one may take the room that the other has just seen; that write waits.
-The mode that would refuse it belongs to the pipe and so to all of them.
-"""
+"""Bytes that a pipe with any room takes at once, and does not mix with another process's."""
 
 _AGAIN_S = 0.01
 _LAST_S = 1.0
 """How long the last lines of a process wait for their reader."""
 
 DROPPED = Counter("grantgate_log_lines_dropped", "Log lines that nobody took")
+
+
+def _tell(count: int) -> None:
+    structlog.get_logger().warning("log_lines_dropped", count=count)
+
+
+def _that_never_waits(number: int) -> int:
+    """Another descriptor of the pipe or terminal behind this one, in a mode that is ours alone.
+
+    A terminal waits for a whole write once it had room for a byte, and of processes that share a
+    pipe one may take the room that the other has just seen. Whatever else it is stays as it is.
+    """
+    try:
+        if stat.S_ISFIFO(os.fstat(number).st_mode) or os.isatty(number):
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+            return os.open(f"/proc/self/fd/{number}", flags)
+    except OSError:  # no /proc, or not ours to open
+        pass
+    return number
+
+
+def _hold(number: int) -> None:
+    """Keep a descriptor that was closed from becoming a connection, which lines would go into."""
+    try:
+        os.fstat(number)
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, number)
+        if null != number:
+            os.close(null)
 
 
 class LogWriter:
@@ -39,15 +67,22 @@ class LogWriter:
     count is a line of its own as soon as there is room. A file of text to structlog and logging.
     """
 
-    def __init__(self, number: int) -> None:
-        """Write to the descriptor `number`, whose mode other processes may share: it stays."""
-        self._number = number
+    def __init__(self, number: int, tell: Callable[[int], None] = _tell) -> None:
+        """Write to the descriptor `number`, whose mode other processes may share: it stays.
+
+        `tell` writes the line that says how many were dropped.
+        """
+        _hold(number)
+        self._number = _that_never_waits(number)
+        self._tell = tell
         self._room = select.poll()
-        self._room.register(number, select.POLLOUT)
+        self._room.register(self._number, select.POLLOUT)
         self._lines: deque[bytes] = deque()
         self._is_due = False
         self._writing = threading.RLock()
         self._untold = 0
+        self._is_within = False
+        self._before = b""
 
     def add(self, line: bytes) -> None:
         """Write a line, its newline included, at the end of this turn of the running loop."""
@@ -98,37 +133,42 @@ class LogWriter:
                 self._come_back()
         elif goes_on and self._untold:
             count, self._untold = self._untold, 0
-            structlog.get_logger().warning("log_lines_dropped", count=count)
+            self._tell(count)
 
     def _write_some(self) -> bool:
         """Write one chunk; False when that did not go on for now."""
-        chunk = self._chunk()
+        lines = self._chunk()
+        data = (self._before + b"".join(lines))[:_AT_ONCE]
         try:
-            written = os.write(self._number, chunk)
-        except BlockingIOError:  # another process has made it so
-            self._lines.appendleft(chunk)
+            written = os.write(self._number, data) - len(self._before)
+        except BlockingIOError:
+            self._lines.extendleft(reversed(lines))
             return False
         except OSError:
             # The reader has gone, the disk is full: no reason to serve nobody.
-            self._drop(1 + len(self._lines))
+            self._drop(len(lines) + len(self._lines))
             self._lines.clear()
+            if self._is_within:  # or the next line would go on where this one was torn
+                self._before = b"\n"
             return False
-        if written < len(chunk):
-            self._lines.appendleft(chunk[written:])
+        self._before = b""
+        while lines and written >= len(lines[0]):
+            written -= len(lines.pop(0))
+        self._is_within = written > 0
+        if lines:
+            lines[0] = lines[0][written:]
+            self._lines.extendleft(reversed(lines))
         return True
 
-    def _chunk(self) -> bytes:
-        """As many whole lines as a pipe takes at once, or so much of a longer one."""
+    def _chunk(self) -> list[bytes]:
+        """As many whole lines as a pipe takes at once, or one that is longer."""
         lines = self._lines
-        chunk = lines.popleft()
-        if len(chunk) > _AT_ONCE:
-            lines.appendleft(chunk[_AT_ONCE:])
-            return chunk[:_AT_ONCE]
-        found, size = [chunk], len(chunk)
+        found = [lines.popleft()]
+        size = len(self._before) + len(found[0])
         while lines and size + len(lines[0]) <= _AT_ONCE:
             size += len(lines[0])
             found.append(lines.popleft())
-        return b"".join(found)
+        return found
 
     def _come_back(self) -> None:
         if not self._is_due:

@@ -4,7 +4,10 @@ import asyncio
 import json
 import os
 import select
+import subprocess
+import sys
 import threading
+import tty
 from contextlib import suppress
 
 import pytest
@@ -132,10 +135,11 @@ def test_the_last_lines_of_a_process_wait_a_moment_for_their_reader(pipe):
         while data := os.read(reader, 65536):
             found.append(data)
 
-    reading = threading.Thread(target=read)
+    reading = threading.Thread(target=read, daemon=True)
     reading.start()
     writer.finish()
     os.close(writing)
+    os.close(writer._number)  # its own way to the same pipe
     reading.join(10)
     assert b"".join(found).count(b"\n") == 1000
 
@@ -158,3 +162,69 @@ async def test_threads_and_the_loop_write_whole_lines(pipe):
     assert sorted(each["number"] for each in found) == list(range(2000))
     for thread in threads:
         thread.join()
+
+
+async def test_a_terminal_with_room_for_a_part_of_a_line_holds_nobody_up():
+    reader, terminal = os.openpty()
+    try:
+        tty.setraw(terminal)
+        writer = LogWriter(terminal)
+        for number in range(1000):
+            writer.write(line(number).decode())
+        assert await read_until(reader, lambda lines: len(lines) == 1000)
+    finally:
+        os.close(reader)
+        os.close(terminal)
+
+
+async def test_room_that_another_process_takes_first_holds_nobody_up(pipe):
+    _reader, writing = pipe
+    writer = LogWriter(writing)
+    while not is_full(writing):
+        os.write(writing, b"{}\n" + b" " * 4092 + b"\n")
+
+    class Seen:
+        def poll(self, _):
+            return [(writing, select.POLLOUT)]  # as it was before the other took it
+
+    writer._room = Seen()
+    await asyncio.wait_for(asyncio.to_thread(writer.write, '"mine"\n'), 5)
+    assert is_full(writing)
+
+
+def test_what_a_full_disk_tore_does_not_run_into_the_next_line(tmp_path):
+    script = """
+import resource, signal
+from shared import log_writer
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+for _ in range(3):
+    log_writer.STDERR.write('"torn"\\n')
+assert log_writer.DROPPED._value.get() == 2
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+log_writer.STDERR.write('"whole"\\n')
+"""
+    path = tmp_path / "log"
+    with path.open("wb") as log:
+        subprocess.run([sys.executable, "-c", script], stderr=log, check=True, timeout=30)
+    first, torn, whole, *told = path.read_text().splitlines()
+    assert (first, whole) == ('"torn"', '"whole"')
+    assert torn == '"to'
+    assert not told
+
+
+def test_a_closed_stderr_becomes_nothing_else():
+    script = """
+import os, socket
+from shared.log_writer import STDERR
+ours, other = socket.socketpair()
+assert ours.fileno() != 2
+STDERR.write("a line")
+other.setblocking(False)
+try:
+    raise SystemExit(other.recv(100))
+except BlockingIOError:
+    pass
+"""
+    command = ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, script]
+    assert subprocess.run(command, check=False, timeout=30).returncode == 0
