@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -18,6 +17,7 @@ from services.dev.ports import HOST, PortTaken, held, until_listening
 from services.dev.stack import MissingServer, Shape, Stack, plan
 from services.dev.supervisor import Supervisor, supervise
 from shared import config
+from shared.log_writer import LogWriter
 
 EXAMPLE_ENVIRON = {"GRANTGATE_DRAIN_S": "5"}
 """What goes with the example configuration when the user has not set it."""
@@ -56,21 +56,29 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class _Output:
     """Remarks and the children's lines on stderr, the ready line on stdout.
 
-    Once nobody reads any more, both are dropped: the stack goes on.
+    Neither waits for its reader: with a terminal at Ctrl-S the stack goes on, and can be stopped.
     """
 
+    def __init__(self) -> None:
+        self._err = LogWriter(2, self._lost)
+        self._out = LogWriter(1, self._lost)
+
     def say(self, text: str) -> None:
-        self._write(text, sys.stderr)
+        self._err.write(f"{text}\n")
 
     def remark(self, text: str) -> None:
         self.say(f"{'grantgate':<9} | {text}")
 
     def ready(self, text: str) -> None:
-        self._write(text, sys.stdout)
+        self._out.write(f"{text}\n")
 
-    def _write(self, text: str, file: object) -> None:
-        with contextlib.suppress(OSError):
-            print(text, file=file, flush=True)  # type: ignore[call-overload]
+    def finish(self) -> None:
+        """Give who reads a moment to take the last lines."""
+        self._out.finish()
+        self._err.finish()
+
+    def _lost(self, count: int) -> None:
+        self.remark(f"{count} lines are lost: nobody read them in time")
 
 
 @contextlib.contextmanager
@@ -205,3 +213,5 @@ def up(options: Options) -> int:
     except (config.ConfigError, DataDirUnusable, MissingServer, PortTaken, OSError) as problem:
         output.say(f"grantgate up: {problem}")
         return _CANNOT_START
+    finally:
+        output.finish()

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import select
 import threading
 
 from tests.e2e.stack import running
@@ -30,9 +31,20 @@ def test_a_log_nobody_reads_stops_no_request_and_no_revocation(tmp_path):
             stack.manage("/key/block", {"key": key})
             assert stack.chat(key, "gpt-3.5-turbo").status_code == 401
         finally:
-            reading.start()  # without that, nothing could be stopped in good order
+            reading.start()
     reading.join(30)
     os.close(reader)
     logged = b"".join(found)
     assert logged.count(b'"decision":"allow"') >= REQUESTS
     assert b"log_lines_dropped" not in logged
+
+
+def test_a_full_pipe_keeps_the_stack_from_neither_start_nor_end(tmp_path):
+    reader, err = os.pipe()
+    while select.select([], [err], [], 0)[1]:
+        os.write(err, b"x" * select.PIPE_BUF)
+    with running(tmp_path, err=err) as stack:
+        os.close(err)
+        assert stack.call("/health/liveliness").status_code == 200
+        assert stack.stop() == 0
+    os.close(reader)
