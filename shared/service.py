@@ -1,11 +1,13 @@
 """How a service lives: one event loop, one stack of what it opened, one way to stop."""
 
 import asyncio
+import atexit
 import gc
 import logging
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -53,6 +55,9 @@ def set_up_logging(service: str, level: str, form: str) -> None:
     )
     number = logging.getLevelNamesMapping()[level.upper()]
     stderr = cast("TextIO", STDERR)  # the part of one that both libraries use
+    # The interpreter's own words too: a process that dies of an error must not wait to say so.
+    sys.stderr = stderr
+    atexit.register(STDERR.finish)
     structlog.configure(
         processors=[*shared_steps, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -189,5 +194,3 @@ def run(
             service = structlog.contextvars.get_contextvars().get("service")
             STDERR.write(f"grantgate {service}: {problem}\n")
             return 2
-        finally:
-            STDERR.finish()

@@ -228,3 +228,24 @@ except BlockingIOError:
 """
     command = ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, script]
     assert subprocess.run(command, check=False, timeout=30).returncode == 0
+
+
+def test_a_process_that_dies_of_an_error_does_not_wait_to_say_so(pipe):
+    script = """
+from shared.service import run, set_up_logging
+
+async def start(stack, stopping):
+    raise OSError("no such luck")
+
+set_up_logging("policy", "info", "json")
+run((), start)
+"""
+    reader, writing = pipe
+    command = [sys.executable, "-c", script]
+    said = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, timeout=30)
+    assert said.returncode == 1
+    assert said.stderr.endswith("\nOSError: no such luck\n")
+    while not is_full(writing):
+        os.write(writing, b"x" * select.PIPE_BUF)
+    assert subprocess.run(command, stderr=writing, check=False, timeout=20).returncode == 1
+    os.close(reader)
