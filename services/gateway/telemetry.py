@@ -1,7 +1,7 @@
 """What the gateway says about itself: one log line a decision, and its metrics. Never a key.
 
 Both are on every request's path: counts are plain numbers that are read when somebody asks, and
-the line is encoded and written here, in the shape the other lines have.
+the line is encoded here, in the shape the other lines have.
 """
 
 import datetime as dt
