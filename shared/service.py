@@ -23,6 +23,9 @@ WORKER = "GRANTGATE_WORKER"
 """The variable in which a worker of several finds its number."""
 
 _CANCEL_AGAIN_S = 0.25
+_LOOKUP_THREADS = 64
+"""Half of libuv's threads look names up at the same time: of its default 4, two names that a
+nameserver is silent about keep every connection to any other name from being made."""
 _YOUNG = 20_000
 """New objects after which cycles are looked for among them."""
 _FILES = 65_536
@@ -187,6 +190,7 @@ def run(
         log.info("stopped")
         return stopping.exit_status
 
+    os.environ.setdefault("UV_THREADPOOL_SIZE", str(_LOOKUP_THREADS))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             return runner.run(live())
