@@ -79,6 +79,15 @@ class EpochKeeper:
         self._highest = last_seq
         return True
 
+    def is_older_than(self, seq: int) -> bool:
+        """Whether the record, as last seen, was stored before the message of this sequence."""
+        return self._seq < seq
+
+    async def stands(self) -> bool:
+        """Whether the record is still the one last seen."""
+        found = await self._stream.last(subjects.EPOCH)
+        return found is not None and found[0] == self._seq
+
     async def begin(
         self, last_seq: int, head: int, first_rev: int, schema: int, *, is_first: bool = False
     ) -> None:

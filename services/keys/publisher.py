@@ -199,16 +199,13 @@ class Publisher:
 
     async def _compare_last(self) -> None:
         """Find how far the stream goes, and that it tells the same history as the log."""
-        found = await self._stream.last(subjects.CHANGES)
+        found = await self._last_change()
         if found is None:
             self._last_seq = 0
             epoch = self._keeper.epoch
             self._set_published(0 if epoch is None else epoch.first_rev - 1)
             return
         seq, data = found
-        if await self._is_left_over():
-            await self._stream.purge(subject=subjects.CHANGES, up_to=seq)
-            raise Superseded(subjects.CHANGES)
         try:
             change = decode_change(data)
         except Unreadable:
@@ -230,15 +227,24 @@ class Publisher:
                 "the log was restored from an older copy, or forked (see `grantgate doctor`)"
             )
 
-    async def _is_left_over(self) -> bool:
-        """Whether the changes there do not begin where an epoch being filled must begin.
+    async def _last_change(self) -> tuple[int, bytes] | None:
+        """The stream's last change; what is left over in an epoch being filled is removed.
 
-        A change that was stored between a look at a lost stream and its purge survives that.
+        A change that was stored between a look at a lost stream and its purge survives that. One
+        older than the epoch may go at any time: to another replica's late purge of what it saw.
+        Raises Superseded.
         """
+        found = await self._stream.last(subjects.CHANGES)
         epoch = self._keeper.epoch
-        if epoch is None or epoch.complete:
-            return False
-        return await self._stream.last(subjects.change(epoch.first_rev)) is None
+        if found is None or epoch is None or epoch.complete:
+            return found
+        first = await self._stream.last(subjects.change(epoch.first_rev))
+        if first is not None and self._keeper.is_older_than(first[0]):
+            # Once more: what was read above may have been left over, and removed meanwhile.
+            return await self._stream.last(subjects.CHANGES)
+        if await self._keeper.stands():
+            await self._stream.purge(subject=subjects.CHANGES, up_to=found[0])
+        raise Superseded(subjects.CHANGES)
 
     async def _push(self) -> None:
         """Publish what the stream lacks, each change only after the one before it."""
