@@ -43,6 +43,9 @@ class Journal(Protocol):
     def state(self) -> State:
         """The state at the head."""
 
+    async def current(self) -> State:
+        """The state at the head, as of now. Raises Unavailable."""
+
     async def chain_at(self, rev: int) -> bytes | None:
         """The chain value of a committed revision. Raises Unavailable."""
 
@@ -134,6 +137,8 @@ class Snapshots:
             return
         _, index = await self._index()
         kept = await self._of_this_log(index)
+        if kept and kept[0].rev > publisher.published_rev:
+            return  # nobody can start from it yet; one more would push out the one that serves
         # A trimmed stream without a snapshot would be one nobody can start from.
         if self._is_due(kept[0] if kept else None) or (epoch.first_rev > 1 and not kept):
             kept = (await self.write(epoch.id)).snapshots
@@ -174,13 +179,14 @@ class Snapshots:
         async with self._writing:
             await self._stream.create()
             before, index = await self._index()
+            kept = await self._of_this_log(index)
             capture = Capture(self._journal.state, self._journal.log_bytes, epoch, self._new_id())
             digests = []
             for number, chunk in enumerate(capture.chunks()):
                 await self._stream.put(subjects.snapshot_chunk(capture.id, number), chunk)
                 digests.append(snapshots.digest(chunk))
             made = capture.manifest(digests)
-            new = snapshots.newest_two(index, made, await self._of_this_log(index))
+            new = snapshots.newest_two(index, made, kept)
             seq = await self._stream.put(
                 subjects.SNAPSHOT_INDEX,
                 snapshots.encode(new),
@@ -213,4 +219,7 @@ class Snapshots:
 
     async def _of_this_log(self, index: Index) -> tuple[Manifest, ...]:
         """The snapshots that tell this log's history, newest first."""
+        if any(manifest.rev > self._journal.state.rev for manifest in index.snapshots):
+            # Another replica's, of changes not seen here: it is not to be replaced by an older.
+            await self._journal.current()
         return tuple([m for m in index.snapshots if m.chain == await self._journal.chain_at(m.rev)])
