@@ -204,6 +204,8 @@ class Snapshots:
         """
         named = {manifest.id for manifest in index.snapshots}
         there = await self._stream.subjects_under(subjects.SNAPSHOT_CHUNKS)
+        if await self._stream.last(subjects.SNAPSHOT_INDEX) != (seq, snapshots.encode(index)):
+            return  # what is there may be of a newer index, in a stream made anew even
         for gone in {subjects.snapshot_of(subject) for subject in there} - named:
             await self._stream.purge(subject=subjects.snapshot_chunks(gone), up_to=seq)
 
