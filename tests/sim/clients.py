@@ -8,6 +8,7 @@ from typing import Any
 import nats.errors
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
+from shared import subjects
 from tests.sim.clockwork import Process, World
 from tests.sim.network import Link, Message, Server, Stream, matches
 
@@ -209,6 +210,8 @@ class JetStream:
             seq = stream.store(subject, payload, headers or {})
             if seq is None:
                 raise APIError(code=400, err_code=_WRONG_LAST_SEQUENCE)
+            if subject in (subjects.EPOCH, subjects.SNAPSHOT_INDEX):
+                server.on_kept()
             return SimpleNamespace(seq=seq)
 
         return await self._ask(store, first=push)
@@ -224,10 +227,15 @@ class JetStream:
         await self._ask(make)
 
     async def purge_stream(self, name: str, seq: int | None = None, subject: str | None = None):
-        await self._ask(lambda: self._stream(name).purge(seq, subject))
+        def purge() -> None:
+            self._stream(name).purge(seq, subject)
+            self._server.on_kept()
+
+        await self._ask(purge)
 
 
 def _corrupted(payload: bytes, world: World) -> bytes:
-    """The same message with one byte changed, in the decision part as often as not."""
+    """The same message with one bit changed, in the decision part as often as not."""
     position = world.rng.randrange(len(payload))
-    return payload[:position] + bytes([payload[position] ^ 1]) + payload[position + 1 :]
+    flipped = payload[position] ^ 1 << world.rng.randrange(8)
+    return payload[:position] + bytes([flipped]) + payload[position + 1 :]

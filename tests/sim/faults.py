@@ -2,6 +2,7 @@
 
 import random
 
+from shared import subjects
 from tests.sim.clockwork import World
 from tests.sim.parts import KeysProcess, PolicyProcess, Site
 
@@ -15,6 +16,7 @@ FAULTS = (
     "leave",
     "wipe",
     "wipe_while_away",
+    "spoil",
     "jetstream",
     "losing",
     "doubling",
@@ -35,6 +37,7 @@ class Faults:
     buried: list
     faults: list[str]
     length_s: float
+    _old_snapshots: tuple[int, dict[str, tuple[int, bytes]]] | None = None
 
     @property
     def _is_war(self) -> bool:
@@ -79,7 +82,12 @@ class Faults:
         self._anyone().freeze(self._length(), after_callbacks=self.rng.randint(1, 60))
 
     def _crash(self) -> None:
-        process = self._anyone()
+        self._crash_one(self._anyone())
+
+    def _crash_policy(self) -> None:
+        self._crash_one(self.rng.choice(self.policies))
+
+    def _crash_one(self, process) -> None:
         if not process.is_mid_step:
             self._end(process)
             self.world.after(self._length(), self._restart, process)
@@ -110,7 +118,11 @@ class Faults:
             self._restart(process)
 
     def _wipe(self) -> None:
-        self.site.server.wipe()
+        if self.rng.random() < 0.5:
+            self.site.server.wipe(subjects.STREAM)
+        else:
+            self.site.judge.is_harmed = True
+            self.site.server.wipe()
         for fault in (self._cut_all, self._freeze, self._cut, self._freeze_soon, self._crash):
             if self.rng.random() < 0.25:  # troubles seldom come alone
                 fault()
@@ -135,10 +147,44 @@ class Faults:
         for keys in self.keys:
             keys.links[0].latency_s = self.rng.choice((0.001, 0.05, 0.2, 0.5))
             self.world.after(self._length(), self._speed_up, keys.links[0])
+        self.site.judge.is_harmed = True
         self.site.server.wipe()
 
     def _speed_up(self, link) -> None:
         link.latency_s = 0.001
+
+    def _spoil(self) -> None:
+        """Lose or damage snapshots: all, a chunk, the index, a replica's own; or bring old ones."""
+        stream = self.site.server.streams.get(subjects.SNAPSHOTS)
+        for folder in self.site.free_folders:
+            for name, data in folder.files.items():
+                folder.files[name] = self._damaged(data)
+        if stream is None or not stream.messages:
+            return
+        self.site.judge.is_harmed = True
+        if self.rng.random() < 0.7:  # somebody has to start from what is left
+            self._crash_policy()
+        what = self.rng.choice(("all", "lost", "damaged", "old"))
+        self.world.say("server", "SNAPSHOTS SPOILT", what)
+        subject = self.rng.choice(sorted(stream.messages))
+        if what == "all":
+            self.site.server.wipe(subjects.SNAPSHOTS)
+        elif what == "lost":
+            del stream.messages[subject]
+        elif what == "damaged":
+            seq, data = stream.messages[subject]
+            stream.messages[subject] = (seq, self._damaged(data))
+        elif self._old_snapshots is None:
+            self._old_snapshots = (stream.last_seq, dict(stream.messages))
+        else:
+            stream.last_seq, stream.messages = self._old_snapshots
+            self._old_snapshots = None
+
+    def _damaged(self, data: bytes) -> bytes:
+        if not data or self.rng.random() < 0.3:
+            return data[: self.rng.randrange(len(data) + 1)]
+        at = self.rng.randrange(len(data))
+        return data[:at] + bytes([data[at] ^ 1 << self.rng.randrange(8)]) + data[at + 1 :]
 
     def _jetstream(self) -> None:
         self.site.server.stall(self._length())

@@ -89,6 +89,8 @@ class Server:
         self.doubling = 0.0
         """The chance that one comes twice, the second time later; answers do not."""
         self._stored_at = 0.0
+        self.on_kept: Callable[[], None] = lambda: None
+        """Called once an epoch or an index of snapshots was stored, or messages were purged."""
 
     def stall(self, seconds: float) -> None:
         """JetStream does nothing for a while; what is asked of it meanwhile waits in order."""
@@ -99,9 +101,11 @@ class Server:
     def is_stalled(self) -> bool:
         return self._stored_at > self.world.now + 0.1
 
-    def wipe(self) -> None:
-        self.world.say("server", "STREAM WIPED")
-        self.streams.clear()
+    def wipe(self, *names: str) -> None:
+        """Lose the streams of these names, or all."""
+        self.world.say("server", "STREAM WIPED", *names)
+        for name in names or list(self.streams):
+            self.streams.pop(name, None)
 
     def route(
         self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None

@@ -13,10 +13,14 @@ from services.keys.journal import Journal
 from services.keys.management import Plan
 from services.keys.publisher import Publisher
 from services.keys.records import KeyDetails, KeyRecord
+from services.keys.snapshots import Snapshots
 from services.keys.state import State
 from services.policy.feed import Feed
 from services.policy.lease import Lease
+from services.policy.own_copy import OwnCopy
+from services.policy.rebuild import Rebuilder
 from services.policy.responder import Responder
+from services.policy.sources import Bucket, keep_copy
 from shared import bus
 from shared.changes import KeyGrant, Tombstone
 from shared.decisions import Allow, Question
@@ -24,6 +28,7 @@ from shared.http import Readiness
 from tests.sim.clients import Client, Courier
 from tests.sim.clockwork import Process, World
 from tests.sim.network import Server
+from tests.sim.snapshots import Folder, Judge, KeysNearby
 from tests.sim.store import Disk, LogStore
 
 ROUTE = "/v1/chat/completions"
@@ -51,18 +56,29 @@ class Site:
     barrier = Barrier
     publisher = Publisher
     journal = Journal
+    snapshots = Snapshots
     gateway = PolicyClient
     change_stream = bus.ChangeStream
-    patches: tuple[tuple[type, str, Any], ...] = ()
-    """Methods that are replaced while the world lasts, where no subclass can be put in."""
+    patches: tuple[tuple[Any, str, Any], ...] = ()
+    """What is replaced while the world lasts, where no subclass can be put in."""
 
-    def __init__(self, world: World, *, lease_s: float, margin_s: float) -> None:
+    def __init__(
+        self, world: World, *, lease_s: float, margin_s: float, snapshot_every: int = 0
+    ) -> None:
         self.world = world
         self.server = Server(world)
         self.disk = Disk(world)
         self.facts = Facts()
         self.lease_s = lease_s
         self.margin_s = margin_s
+        self.snapshot_every = snapshot_every
+        """After how many changes a snapshot is due; 0: there are none, and nothing is trimmed."""
+        self.judge = Judge(self)
+        if snapshot_every:
+            self.server.on_kept = self.judge.look
+        self.all_keys: list[KeysProcess] = []
+        self.free_folders: list[Folder] = []
+        """Of policy replicas that have ended: the next to start finds one as it was left."""
         self.on_enforced: Callable[[], None] = lambda: None
         self._ids = 0
 
@@ -93,6 +109,16 @@ class KeysProcess(Process):
         )
         self.publisher.claim_first = self.store.claim_first
         self.barrier = site.barrier(self.client, stream, self.publisher, self.boottime)
+        self.snapshots = site.snapshots(
+            self.journal,
+            bus.SnapshotStream(self.client),
+            every=site.snapshot_every,
+            every_bytes=1_000_000,
+            new_id=site.new_id,
+        )
+        if site.snapshot_every:
+            self.publisher.base = self.snapshots.base
+        site.all_keys.append(self)
         self.client.on_reconnected = self.publisher.look_again
         self.spawn(self._run(), "keys")
 
@@ -102,6 +128,8 @@ class KeysProcess(Process):
     async def _run(self) -> None:
         await self.barrier.open()
         self.spawn(self.publisher.run(), "the publisher")
+        if self.site.snapshot_every:
+            self.spawn(self.snapshots.run(self.publisher), "the snapshots")
         while True:
             with suppress(Unavailable):
                 await self.journal.current()
@@ -151,13 +179,16 @@ class PolicyProcess(Process):
         self.client = Client(site.server, self)
         self.lease = site.lease()
         self.readiness = Readiness("lease")
+        stream = site.change_stream(self.client)
+        self.folder = site.free_folders.pop() if site.free_folders else Folder()
         self.feed = site.feed(
             name,
             self.client,
-            site.change_stream(self.client),
+            stream,
             self.lease,
             self.readiness,
             self.boottime,
+            self._rebuilder(stream) if site.snapshot_every else None,
         )
         self.courier = Courier(site.server, self)
         self.responder = site.responder(
@@ -170,6 +201,12 @@ class PolicyProcess(Process):
         self.client.on_reconnected = self.feed.look_again
         self._checked = 0
         self._following = self.loop.create_task(self._run())
+
+    def _rebuilder(self, stream: bus.ChangeStream) -> Rebuilder:
+        bucket = Bucket(bus.SnapshotStream(self.client))
+        copy = OwnCopy(self.folder)  # type: ignore[arg-type]
+        self.spawn(keep_copy(bucket, copy), "the own copy")
+        return Rebuilder(stream, bucket, copy, KeysNearby(self.site, self))
 
     def _now(self) -> float:
         self.world.maybe_pause(self)
@@ -185,6 +222,10 @@ class PolicyProcess(Process):
             self._checked = table.rev
             if table.rev > self.site.disk.head or table.chain != self.site.disk.chain(table.rev):
                 self.world.fail(f"{self.name}'s table at {table.rev} is no prefix of the log")
+            elif {k: not e.blocked for k, e in table._keys.items()} != self.site.disk.allowed[
+                table.rev
+            ]:
+                self.world.fail(f"{self.name}'s table at {table.rev} is not what the log says")
         self.check_lease()
 
     def check_lease(self) -> None:
@@ -195,6 +236,11 @@ class PolicyProcess(Process):
                 f"{self.name} may answer as of {self.feed.table.rev}, "
                 f"though {self.site.facts.enforced} was said to be in force"
             )
+
+    def kill(self) -> None:
+        if not self.is_dead:
+            self.site.free_folders.append(self.folder)
+        super().kill()
 
     async def leave(self) -> None:
         """Stop in order, as on SIGTERM."""

@@ -22,6 +22,7 @@ from services.policy.table import GrantTable
 from shared.bus import BusUnavailable, ChangeStream
 from shared.changes import Change, decode_mutations
 from shared.replication import Epoch
+from tests.sim import planted_snapshots
 from tests.sim.clockwork import World
 from tests.sim.parts import Site
 
@@ -167,8 +168,8 @@ def _take(table: GrantTable, change: Change) -> bool:
 class CorruptSite(Site):
     """A bus that damages what is pushed. The real table refuses that."""
 
-    def __init__(self, world: World, *, lease_s: float, margin_s: float) -> None:
-        super().__init__(world, lease_s=lease_s, margin_s=margin_s)
+    def __init__(self, world: World, **settings) -> None:
+        super().__init__(world, **settings)
         self.server.corrupts_pushes = True
 
 
@@ -301,5 +302,6 @@ PLANTED: dict[str, type[Site]] = {
     "epoch complete before it is filled": _site(publisher=CompleteAtOncePublisher),
     "changes published in any order": _site(change_stream=UnorderedStream),
     "published before it is acknowledged": _site(publisher=UnacknowledgedPublisher),
+    **planted_snapshots.PLANTED,
 }
 """What is wrong -> a site with that wrong in it."""

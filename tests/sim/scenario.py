@@ -10,6 +10,7 @@ import structlog
 from tests.sim.clockwork import World
 from tests.sim.faults import FAULTS, Faults
 from tests.sim.parts import GatewayProcess, KeysProcess, PolicyProcess, Site
+from tests.sim.snapshots import SCALE
 
 _KEYS = tuple(number.to_bytes(32, "big") for number in range(3))
 _PEACE_S = 40.0
@@ -29,7 +30,7 @@ class Outcome(NamedTuple):
 
 def run(seed: int, *, site: type[Site] = Site, tracing: bool = False) -> Outcome:
     """Run one seed to its end, or to the first broken promise."""
-    with quiet(), _patched(site):
+    with quiet(), patched(site):
         return Scenario(seed, site, tracing=tracing).play()
 
 
@@ -41,7 +42,9 @@ class Scenario(Faults):
         self.world = World(seed, tracing=tracing)
         self.rng = self.world.rng
         lease_s = self.rng.choice((1.0, 2.0, 5.0))
-        self.site = site(self.world, lease_s=lease_s, margin_s=0.1 * lease_s)
+        every = self.rng.choice((0, 0, 2, 2, 3))
+        margin_s = 0.1 * lease_s
+        self.site = site(self.world, lease_s=lease_s, margin_s=margin_s, snapshot_every=every)
         self.site.on_enforced = self._look_everywhere
         self._names = 0
         self._requests = 0
@@ -55,7 +58,9 @@ class Scenario(Faults):
         ]
         self.gateways = [self._start(GatewayProcess, "gateway") for _ in range(2)]
         self.buried: list[KeysProcess | PolicyProcess] = []
-        self.world.say("scenario", f"L={lease_s} faults={self.faults} for {self.length_s:.1f} s")
+        self.world.say(
+            "scenario", f"L={lease_s} S={every} faults={self.faults} for {self.length_s:.1f} s"
+        )
 
     def _start(self, kind, name: str):
         self._names += 1
@@ -208,9 +213,11 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _patched(site: type[Site]) -> Iterator[None]:
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in site.patches]
-    for owner, name, replacement in site.patches:
+def patched(site: type[Site]) -> Iterator[None]:
+    """The scale of the simulated world, and what the site replaces, while the block lasts."""
+    patches = (*SCALE, *site.patches)
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
+    for owner, name, replacement in patches:
         setattr(owner, name, replacement)
     try:
         yield

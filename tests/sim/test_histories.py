@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 from shared.changes import GENESIS
-from shared.replication import Member, encode
+from shared.replication import Member, decode_epoch, encode
+from shared.snapshots import Index, decode_index
 from tests.sim.clockwork import World
+from tests.sim.network import Stream
 from tests.sim.parts import KeysProcess, PolicyProcess, Site
-from tests.sim.scenario import quiet
+from tests.sim.scenario import patched, quiet
 
 KEY = bytes(31) + b"\x01"
 LEASE_S = 1.0
@@ -19,7 +21,7 @@ class Stage:
 
     def __init__(self):
         self.world = World(1, tracing=True)
-        self.site = Site(self.world, lease_s=LEASE_S, margin_s=0.1)
+        self.site = Site(self.world, lease_s=LEASE_S, margin_s=0.1, snapshot_every=2)
         self.processes = []
 
     def start(self, kind, name):
@@ -40,7 +42,7 @@ class Stage:
 
 @pytest.fixture
 def stage():
-    with quiet():
+    with quiet(), patched(Site):
         stage = Stage()
         yield stage
         stage.world.is_over = True
@@ -130,3 +132,83 @@ def test_a_change_stored_between_a_look_and_its_purge_leaves_no_hole(stage):
 
     assert stage.world.violation is None, "\n".join(stage.world.trace)
     assert fresh.lease.holds(fresh.clock()), fresh.readiness.parts()
+
+
+def test_a_late_purge_takes_nothing_of_an_epoch_that_was_begun_meanwhile(stage):
+    one = stage.start(KeysProcess, "one")
+    stage.go_on(3.0)
+    stage.write(one, "before", allowed=True)
+    server = stage.site.server
+    change = server.streams["GRANTS"].messages["grants.change.1"][1]
+    server.wipe()
+    lost = server.streams["GRANTS"] = Stream("grants.>", 1000)
+    late = lost.store("grants.change.1", change, {})  # by who has not seen the loss yet
+
+    one.spawn(one.publisher._begin_epoch(0), "an epoch, after a look before that")
+    stage.go_on(5.0)
+    stage.write(one, "after", allowed=False)
+    lost.purge(late + 1, None)  # of a replica that looked before the epoch
+    stage.go_on(5.0)
+
+    assert decode_epoch(lost.messages["grants.epoch"][1]).complete
+    assert {"grants.change.1", "grants.change.2"} <= lost.messages.keys()
+
+
+def snapshots_on(site):
+    index = site.server.streams["SNAPSHOTS"].messages["snapshot.index"][1]
+    return [manifest.rev for manifest in decode_index(index).snapshots]
+
+
+def test_a_keys_replica_that_is_behind_does_not_push_out_newer_snapshots(stage):
+    writer = stage.start(KeysProcess, "writer")
+    stage.go_on(3.0)
+    for number in range(2):
+        stage.write(writer, f"early{number}", allowed=True)
+    behind = stage.start(KeysProcess, "behind")
+    stage.go_on(3.0)
+    for task in behind._tasks:  # it looks at nothing by itself from now on
+        task.cancel()
+    for number in range(6):
+        stage.write(writer, f"late{number}", allowed=True)
+    assert behind.journal.state.rev < 8
+    assert snapshots_on(stage.site)[0] == 8
+
+    behind.spawn(behind.snapshots.write("e"), "a snapshot")
+    stage.go_on(2.0)
+
+    assert stage.world.violation is None, "\n".join(stage.world.trace)
+    assert snapshots_on(stage.site)[0] == 8
+
+
+def test_a_sweep_for_an_index_that_was_lost_takes_nothing_of_the_next(stage):
+    keys = stage.start(KeysProcess, "keys")
+    stage.go_on(3.0)
+    for number in range(5):
+        stage.write(keys, f"r{number}", allowed=True)
+
+    keys.spawn(keys.snapshots._sweep(Index(), 1000), "a sweep after the stream was lost")
+    stage.go_on(2.0)
+
+    assert stage.world.violation is None, "\n".join(stage.world.trace)
+    assert len(snapshots_on(stage.site)) == 2
+
+
+def test_snapshots_of_what_is_not_published_do_not_push_out_the_one_that_serves(stage):
+    keys = stage.start(KeysProcess, "keys")
+    stage.go_on(3.0)
+    for number in range(5):
+        stage.write(keys, f"r{number}", allowed=True)
+    keys.publisher._push = never
+    for number in range(8):
+        keys.spawn(keys.write(f"unpublished{number}", KEY, allowed=True), "a write")
+        stage.go_on(3.0)
+    fresh = stage.start(PolicyProcess, "fresh")
+    stage.go_on(3.0)
+
+    assert stage.world.violation is None, "\n".join(stage.world.trace)
+    assert fresh.feed.table.rev == 5
+    assert fresh.lease.holds(fresh.clock()), fresh.readiness.parts()
+
+
+async def never():
+    """Publish nothing."""

@@ -20,6 +20,8 @@ QUICKLY_FOUND = (
     "lease without following",
     "journal acknowledges before the append",
     "push applied without its chain",
+    "stream trimmed beyond the older snapshot",
+    "index names chunks that are not there",
 )
 """Planted bugs that break a promise within so many seeds; `make sim` runs all of them."""
 WITHIN = 50
