@@ -65,7 +65,7 @@ class Publisher:
         self._has_compared = False
         self._published = 0
         self._last_seq = 0
-        self._trim_to = 0
+        self._trim_to, self._trim_of = 0, ""
         self.base: Callable[[], Awaitable[int]] = _from_the_first
         """From which revision a new epoch is filled: a snapshot's, when the log is long."""
         self.claim_first: Callable[[], Awaitable[bool]] = _claimed
@@ -101,9 +101,13 @@ class Publisher:
         self._must_look = True
         self._wake.set()
 
-    def trim_below(self, rev: int) -> None:
-        """Take the changes before `rev` from the stream, now that snapshots hold them."""
-        self._trim_to = max(self._trim_to, rev)
+    def trim_below(self, rev: int, epoch: str) -> None:
+        """Take the changes before `rev` from the stream, now that snapshots hold them.
+
+        In this epoch alone: what a later one begins at, fewer snapshots may hold.
+        """
+        self._trim_to = max(self._trim_to, rev) if self._trim_of == epoch else rev
+        self._trim_of = epoch
         self._wake.set()
 
     async def compared(self) -> None:
@@ -275,7 +279,7 @@ class Publisher:
         self._set_published(entry.rev)
 
     async def _trim(self, epoch: Epoch) -> None:
-        if self._trim_to <= epoch.first_rev or not epoch.complete:
+        if self._trim_of != epoch.id or self._trim_to <= epoch.first_rev or not epoch.complete:
             return
         # The change at that revision stays: by its chain a snapshot of it is recognised.
         kept = await self._stream.last(subjects.change(self._trim_to))

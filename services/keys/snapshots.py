@@ -146,7 +146,7 @@ class Snapshots:
             self._newest = kept[0]
             REVISION.set(kept[0].rev)
         if len(kept) > 1:
-            publisher.trim_below(kept[-1].rev)
+            publisher.trim_below(kept[-1].rev, epoch.id)
 
     def _is_due(self, newest: Manifest | None) -> bool:
         rev, size = (0, 0) if newest is None else (newest.rev, newest.log_bytes)
