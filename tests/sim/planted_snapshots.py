@@ -15,9 +15,9 @@ from tests.sim.parts import Site
 class EagerTrimmer(Publisher):
     """Trims up to the head, whatever the snapshots hold."""
 
-    def trim_below(self, rev: int) -> None:
+    def trim_below(self, rev: int, epoch: str) -> None:
         del rev
-        super().trim_below(self.published_rev)
+        super().trim_below(self.published_rev, epoch)
 
 
 class BehindSnapshots(Snapshots):

@@ -193,6 +193,26 @@ def test_a_sweep_for_an_index_that_was_lost_takes_nothing_of_the_next(stage):
     assert len(snapshots_on(stage.site)) == 2
 
 
+def test_a_new_epoch_is_not_trimmed_for_snapshots_of_the_one_before(stage):
+    keys = stage.start(KeysProcess, "keys")
+    stage.go_on(3.0)
+    for number in range(5):
+        stage.write(keys, f"r{number}", allowed=True)
+    assert keys.publisher.epoch.first_rev > 1
+
+    keys.publisher.base = from_the_first
+    stage.site.server.wipe()
+    stage.go_on(10.0)
+
+    assert stage.world.violation is None, "\n".join(stage.world.trace)
+    assert keys.publisher.epoch.complete
+    assert keys.publisher.epoch.first_rev == 1
+
+
+async def from_the_first():
+    return 1
+
+
 def test_snapshots_of_what_is_not_published_do_not_push_out_the_one_that_serves(stage):
     keys = stage.start(KeysProcess, "keys")
     stage.go_on(3.0)
