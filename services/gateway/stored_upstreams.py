@@ -14,6 +14,7 @@ import structlog
 from services.gateway.upstreams import Upstream, Upstreams, build
 from shared.catalogue import VERSIONED
 from shared.credentials import TOKEN_HEADER, Secret, is_ours
+from shared.decoding import UNDECODABLE
 from shared.model_list import ModelEntry, read_models
 from shared.reading import ConfigError, Notes, Place
 
@@ -121,7 +122,7 @@ class StoredUpstreams:
                         self._take(ref, model_id, _decode(await answer.read()))
                         return
                     problem = f"keys answered {answer.status}"
-            except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
+            except (aiohttp.ClientError, OSError, *UNDECODABLE) as error:
                 problem = type(error).__name__
             except ConfigError as error:
                 problem = str(error)
