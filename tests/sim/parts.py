@@ -87,6 +87,11 @@ class Site:
         return f"id{self._ids}"
 
 
+def site_with(**parts: Any) -> type[Site]:
+    """A site with other parts in it, by their names there."""
+    return type("SiteWithOthers", (Site,), parts)
+
+
 class KeysProcess(Process):
     """One keys replica."""
 

@@ -24,7 +24,7 @@ from shared.changes import Change, decode_mutations
 from shared.replication import Epoch
 from tests.sim import planted_snapshots
 from tests.sim.clockwork import World
-from tests.sim.parts import Site
+from tests.sim.parts import Site, site_with
 
 
 @contextmanager
@@ -276,32 +276,28 @@ class UnacknowledgedPublisher(Publisher):
         await super()._publish(entry)
 
 
-def _site(**parts) -> type[Site]:
-    return type("PlantedSite", (Site,), parts)
-
-
 PLANTED: dict[str, type[Site]] = {
-    "barrier returns once published": _site(barrier=HastyBarrier),
-    "barrier reads members before the publish": _site(barrier=MembersFirstBarrier),
-    "barrier waits half a lease": _site(barrier=ImpatientBarrier),
-    "barrier ignores settled": _site(barrier=UnsettledBarrier),
-    "barrier forgets a record seen twice": _site(barrier=ForgetfulBarrier),
-    "lease counted from the end of the reads": _site(feed=LateLeaseFeed, lease=LateLease),
-    "lease without following": _site(feed=UnfollowingFeed),
-    "head read before the record is stored": _site(change_stream=LateRecordStream),
-    "epoch not read last": _site(feed=EarlyEpochFeed),
-    "table accepts a gap": _site(patches=((GrantTable, "apply", _accept_gap),)),
+    "barrier returns once published": site_with(barrier=HastyBarrier),
+    "barrier reads members before the publish": site_with(barrier=MembersFirstBarrier),
+    "barrier waits half a lease": site_with(barrier=ImpatientBarrier),
+    "barrier ignores settled": site_with(barrier=UnsettledBarrier),
+    "barrier forgets a record seen twice": site_with(barrier=ForgetfulBarrier),
+    "lease counted from the end of the reads": site_with(feed=LateLeaseFeed, lease=LateLease),
+    "lease without following": site_with(feed=UnfollowingFeed),
+    "head read before the record is stored": site_with(change_stream=LateRecordStream),
+    "epoch not read last": site_with(feed=EarlyEpochFeed),
+    "table accepts a gap": site_with(patches=((GrantTable, "apply", _accept_gap),)),
     "push applied without its chain": type(
         "UnchainedSite", (CorruptSite,), {"patches": ((GrantTable, "apply", _accept_unchained),)}
     ),
-    "responder ignores its lease": _site(responder=AlwaysResponder),
-    "gateway forgets its floor": _site(gateway=FloorlessClient),
-    "journal acknowledges before the append": _site(journal=EagerJournal),
-    "journal takes Taken for success": _site(journal=RudeJournal),
-    "epoch settled at once": _site(publisher=_publisher_with(HastyKeeper)),
-    "epoch complete before it is filled": _site(publisher=CompleteAtOncePublisher),
-    "changes published in any order": _site(change_stream=UnorderedStream),
-    "published before it is acknowledged": _site(publisher=UnacknowledgedPublisher),
+    "responder ignores its lease": site_with(responder=AlwaysResponder),
+    "gateway forgets its floor": site_with(gateway=FloorlessClient),
+    "journal acknowledges before the append": site_with(journal=EagerJournal),
+    "journal takes Taken for success": site_with(journal=RudeJournal),
+    "epoch settled at once": site_with(publisher=_publisher_with(HastyKeeper)),
+    "epoch complete before it is filled": site_with(publisher=CompleteAtOncePublisher),
+    "changes published in any order": site_with(change_stream=UnorderedStream),
+    "published before it is acknowledged": site_with(publisher=UnacknowledgedPublisher),
     **planted_snapshots.PLANTED,
 }
 """What is wrong -> a site with that wrong in it."""

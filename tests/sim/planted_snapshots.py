@@ -9,7 +9,7 @@ from shared.bus import SnapshotStream
 from shared.changes import Change
 from shared.replication import Epoch
 from shared.snapshots import Index, Manifest
-from tests.sim.parts import Site
+from tests.sim.parts import Site, site_with
 
 
 class EagerTrimmer(Publisher):
@@ -90,17 +90,13 @@ def _unchecked(manifest: Manifest, number: int, chunk: bytes) -> None:
     """Take a chunk without a look at its hash."""
 
 
-def _site(**parts) -> type[Site]:
-    return type("PlantedSite", (Site,), parts)
-
-
 PLANTED: dict[str, type[Site]] = {
-    "stream trimmed beyond the older snapshot": _site(publisher=EagerTrimmer),
-    "snapshot of one behind replaces a newer": _site(snapshots=BehindSnapshots),
-    "unpublished snapshots replace the last good": _site(snapshots=UnpublishedSnapshots),
-    "index names chunks that are not there": _site(snapshots=IndexFirstSnapshots),
-    "lease on a snapshot without following": _site(feed=SnapshotIsHeadFeed),
-    "torn snapshot trusted": _site(patches=((rebuild, "_filled", _filled_somehow),)),
-    "chunks of a snapshot not checked": _site(patches=((snapshots, "check", _unchecked),)),
+    "stream trimmed beyond the older snapshot": site_with(publisher=EagerTrimmer),
+    "snapshot of one behind replaces a newer": site_with(snapshots=BehindSnapshots),
+    "unpublished snapshots replace the last good": site_with(snapshots=UnpublishedSnapshots),
+    "index names chunks that are not there": site_with(snapshots=IndexFirstSnapshots),
+    "lease on a snapshot without following": site_with(feed=SnapshotIsHeadFeed),
+    "torn snapshot trusted": site_with(patches=((rebuild, "_filled", _filled_somehow),)),
+    "chunks of a snapshot not checked": site_with(patches=((snapshots, "check", _unchecked),)),
 }
 """What is wrong -> a site with that wrong in it."""
