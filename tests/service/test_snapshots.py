@@ -10,6 +10,7 @@ from aiohttp import web
 
 from services.dev.bundled import NATS_CONF
 from services.keys import internal
+from services.keys.snapshots import Snapshots
 from services.policy.own_copy import OwnCopy
 from services.policy.sources import KeysOverHttp, keep_copy
 from shared import bus, snapshots, subjects
@@ -353,10 +354,29 @@ async def test_without_a_token_of_its_own_keys_gives_no_snapshot_to_anybody(keys
             await KeysOverHttp(url, shown).changes(0)
 
 
+class Together(bus.SnapshotStream):
+    """Each of these puts nothing before all have read what is there."""
+
+    def __init__(self, client, all_have_read):
+        super().__init__(client)
+        self._all_have_read = all_have_read
+
+    async def put(self, subject, data, *, after=None):
+        if self._all_have_read is not None:
+            await self._all_have_read.wait()
+            self._all_have_read = None
+        return await super().put(subject, data, after=after)
+
+
+def writer(journal, stream):
+    return Snapshots(journal, stream, every=50, every_bytes=2**30, new_id=new_id)
+
+
 async def test_two_writers_at_once_leave_one_complete_snapshot(world, journal):
     await keys_side(world, journal)
     await filled(journal, 40)
-    one, other = [(await world.publisher(journal))[0].snapshots for _ in range(2)]
+    barrier = asyncio.Barrier(2)
+    one, other = [writer(journal, Together(await world.connect("keys"), barrier)) for _ in range(2)]
 
     outcomes = await asyncio.gather(one.write("e"), other.write("e"), return_exceptions=True)
 
