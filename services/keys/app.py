@@ -32,6 +32,7 @@ from shared.credentials import Secret, internal_token
 from shared.http import Readiness, internal_routes, listen
 from shared.reloading import Reloader
 from shared.service import Stopping, boottime, owned_task
+from shared.streams import ChangeStream, SnapshotStream
 from shared.tls import for_nats
 
 log = structlog.get_logger()
@@ -55,7 +56,7 @@ async def start(
 
     journal = Journal(store, clock=time.time, new_id=_new_id, enforce=enforce)
     client = Client()
-    stream = bus.ChangeStream(client, replicas=settings.nats_replicas)
+    stream = ChangeStream(client, replicas=settings.nats_replicas)
     publisher = Publisher(
         journal,
         stream,
@@ -67,7 +68,7 @@ async def start(
     barrier = Barrier(client, stream, publisher, boottime)
     snapshots = Snapshots(
         journal,
-        bus.SnapshotStream(client, replicas=settings.nats_replicas),
+        SnapshotStream(client, replicas=settings.nats_replicas),
         every=settings.snapshot_every,
         every_bytes=settings.snapshot_every_bytes,
         new_id=_new_id,

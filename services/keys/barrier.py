@@ -16,8 +16,9 @@ from prometheus_client import Counter, Histogram
 from services.keys.members import Members
 from services.keys.publisher import Publisher
 from shared import subjects
-from shared.bus import BusUnavailable, ChangeStream, hear, say
+from shared.bus import BusUnavailable, hear, say
 from shared.replication import Epoch
+from shared.streams import ChangeStream
 
 log = structlog.get_logger()
 

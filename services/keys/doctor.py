@@ -8,9 +8,10 @@ import msgspec
 from services.keys.log import CorruptLog, Entry, read_entry
 from services.keys.state import State
 from shared import subjects
-from shared.bus import BusUnavailable, ChangeStream
+from shared.bus import BusUnavailable
 from shared.changes import GENESIS, Change, Unreadable, decode_change
 from shared.replication import LEFT, Epoch, Member, decode_epoch, decode_member
+from shared.streams import ChangeStream
 
 _PAGE = 1000
 

@@ -19,11 +19,12 @@ from services.keys.errors import ManagementError, Unavailable
 from services.keys.log import name_of
 from services.keys.store import Taken, open_store
 from shared import bus, config
-from shared.bus import BusUnavailable, ChangeStream
+from shared.bus import BusUnavailable
 from shared.changes import KeyGrant, Mutation, TeamGrant, Tombstone
 from shared.credentials import TOKEN_HEADER, internal_token
 from shared.service import set_up_logging
 from shared.settings import Settings
+from shared.streams import ChangeStream
 from shared.tls import for_nats
 
 Choice = Literal["look", "adopt-log", "restore-from-stream"]

@@ -1,19 +1,15 @@
 """The stream's epoch: its identity, made anew after a loss, and what is promised under it."""
 
-import hashlib
 from collections.abc import Callable
 
 import msgspec
 import structlog
 
 from shared import subjects
-from shared.bus import ChangeStream
 from shared.replication import Epoch, decode_epoch, encode
+from shared.streams import ChangeStream
 
 log = structlog.get_logger()
-
-_SEQ_BYTES = 6
-"""Of a stream's sequence, which has eight: the rest is for the messages to come."""
 
 
 class EpochKeeper:
@@ -43,14 +39,6 @@ class EpochKeeper:
         self._watched_since = 0.0
         self._schema_since = 0.0
         self.epoch: Epoch | None = None
-
-    def new_beginning(self) -> int:
-        """The sequence for a new stream to begin at: one where no earlier stream has been.
-
-        Began all at 1, the epoch of a stream made after a wipe could stand at the very sequence
-        of the one before, and what a slow replica still writes of that one would pass for this.
-        """
-        return 1 + int.from_bytes(hashlib.sha256(self._new_id().encode()).digest()[:_SEQ_BYTES])
 
     def saw(self, seq: int) -> None:
         """Remember that the stream has held this sequence: it never ends before it again."""

@@ -13,9 +13,10 @@ import structlog
 
 from services.keys.waiting import Shared, Waiters
 from shared import subjects
-from shared.bus import BusUnavailable, ChangeStream
+from shared.bus import BusUnavailable
 from shared.changes import Unreadable
 from shared.replication import LEFT, Epoch, Member, decode_epoch, decode_member
+from shared.streams import ChangeStream
 
 log = structlog.get_logger()
 

@@ -29,7 +29,6 @@ from services.keys.records import (
 from services.keys.state import State, Write
 from services.keys.store import MongoStore
 from shared import subjects
-from shared.bus import ChangeStream
 from shared.catalogue import Deployment
 from shared.changes import (
     GroupGrant,
@@ -43,6 +42,7 @@ from shared.changes import (
     decode_change,
     decode_mutations,
 )
+from shared.streams import ChangeStream
 
 _SLACK = 100
 """How far above the highest revision known the log is lifted: a gateway may have been told of a

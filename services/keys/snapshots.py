@@ -2,10 +2,12 @@
 
 A snapshot is chunks and, last of all, a new index that names it: until then it does not exist.
 The index is replaced conditionally, so of several keys replicas that write at once one wins.
+A stream that was lost and made anew meanwhile has none of the chunks: what the index names counts
+only when all of it is there.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 import structlog
@@ -15,9 +17,10 @@ from services.keys.errors import Unavailable
 from services.keys.publisher import Publisher
 from services.keys.state import Record, State
 from shared import snapshots, subjects
-from shared.bus import BusUnavailable, SnapshotStream, Superseded
+from shared.bus import BusUnavailable
 from shared.changes import SCHEMA, Mutation, RetiredKey
 from shared.snapshots import BadSnapshot, Index, Manifest
+from shared.streams import SnapshotStream, Superseded, new_beginning
 
 log = structlog.get_logger()
 
@@ -135,8 +138,7 @@ class Snapshots:
         self._looks += 1
         if self._looks % _CHECK_LOOKS != 1 and not self._is_due(self._newest):
             return
-        _, index = await self._index()
-        kept = await self._of_this_log(index)
+        _, _, kept = await self._read()
         if kept and kept[0].rev > publisher.published_rev:
             return  # nobody can start from it yet; one more would push out the one that serves
         # A trimmed stream without a snapshot would be one nobody can start from.
@@ -165,8 +167,8 @@ class Snapshots:
         head = self._journal.state.rev
         if head <= _FILL_AT_MOST:
             return 1
-        await self._stream.create()
-        kept = await self._of_this_log((await self._index())[1])
+        await self._create()
+        _, _, kept = await self._read()
         if not kept or head - kept[0].rev > _FILL_AT_MOST:
             kept = (await self.write("")).snapshots
         return kept[0].rev
@@ -174,12 +176,12 @@ class Snapshots:
     async def write(self, epoch: str) -> Index:
         """Put a snapshot of the head on the bus; returns the index that names it.
 
-        Raises Superseded when another replica did so first, BusUnavailable, Unavailable.
+        Raises Superseded when another replica did so first, or when the stream was made anew
+        below it; BusUnavailable, Unavailable.
         """
         async with self._writing:
-            await self._stream.create()
-            before, index = await self._index()
-            kept = await self._of_this_log(index)
+            await self._create()
+            before, index, kept = await self._read()
             capture = Capture(self._journal.state, self._journal.log_bytes, epoch, self._new_id())
             digests = []
             for number, chunk in enumerate(capture.chunks()):
@@ -192,22 +194,35 @@ class Snapshots:
                 snapshots.encode(new),
                 after=(subjects.SNAPSHOT_INDEX, before),
             )
+            await self._settle(new, seq)
             WRITTEN.inc()
             log.info("snapshot_written", revision=made.rev, records=made.records)
-            await self._sweep(new, seq)
             return new
 
-    async def _sweep(self, index: Index, seq: int) -> None:
-        """Remove the chunks no index names, but none that was written after this index.
+    async def _settle(self, index: Index, seq: int) -> None:
+        """Make sure of what was just put there, and remove the chunks it does not name.
 
-        A replica that began to write before it cannot finish: its index is refused.
+        Of those none that was written after it. A replica that began to write before it cannot
+        finish: its index is refused.
         """
-        named = {manifest.id for manifest in index.snapshots}
         there = await self._stream.subjects_under(subjects.SNAPSHOT_CHUNKS)
         if await self._stream.last(subjects.SNAPSHOT_INDEX) != (seq, snapshots.encode(index)):
-            return  # what is there may be of a newer index, in a stream made anew even
+            raise Superseded  # what is there may be of a newer index, in a stream made anew even
+        if not _is_whole(index.snapshots[0], there):
+            raise Superseded  # the stream was made anew between a chunk and the index
+        named = {manifest.id for manifest in index.snapshots}
         for gone in {subjects.snapshot_of(subject) for subject in there} - named:
             await self._stream.purge(subject=subjects.snapshot_chunks(gone), up_to=seq)
+
+    async def _create(self) -> None:
+        await self._stream.create(new_beginning(self._new_id()))
+
+    async def _read(self) -> tuple[int, Index, tuple[Manifest, ...]]:
+        """The index with its sequence, and the snapshots that serve: whole, of this log."""
+        seq, index = await self._index()
+        there = await self._stream.subjects_under(subjects.SNAPSHOT_CHUNKS)
+        whole = tuple(manifest for manifest in index.snapshots if _is_whole(manifest, there))
+        return seq, index, await self._of_this_log(Index(snapshots=whole))
 
     async def _index(self) -> tuple[int, Index]:
         found = await self._stream.last(subjects.SNAPSHOT_INDEX)
@@ -225,3 +240,10 @@ class Snapshots:
             # Another replica's, of changes not seen here: it is not to be replaced by an older.
             await self._journal.current()
         return tuple([m for m in index.snapshots if m.chain == await self._journal.chain_at(m.rev)])
+
+
+def _is_whole(manifest: Manifest, there: Collection[str]) -> bool:
+    return all(
+        subjects.snapshot_chunk(manifest.id, number) in there
+        for number in range(len(manifest.chunks))
+    )

@@ -21,6 +21,7 @@ from shared.courier import Courier
 from shared.http import Readiness, listen
 from shared.service import Stopping, boottime, owned_task
 from shared.settings import Settings
+from shared.streams import ChangeStream, SnapshotStream
 from shared.tls import for_nats
 
 log = structlog.get_logger()
@@ -41,8 +42,8 @@ async def start(settings: Settings, stack: AsyncExitStack, stopping: Stopping) -
 
     lease = Lease()
     client = Client()
-    stream = bus.ChangeStream(client)
-    bucket = Bucket(bus.SnapshotStream(client))
+    stream = ChangeStream(client)
+    bucket = Bucket(SnapshotStream(client))
     folder = settings.policy_data_dir
     copy = None if folder is None else OwnCopy(Path(folder))
     keys = KeysOverHttp(settings.keys_url, settings.snapshot_token)

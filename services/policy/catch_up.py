@@ -8,10 +8,11 @@ from prometheus_client import Counter
 from services.policy.sources import KeysOverHttp, Unreachable
 from services.policy.table import Gap, GrantTable
 from shared import subjects
-from shared.bus import BusUnavailable, ChangeStream
+from shared.bus import BusUnavailable
 from shared.changes import Change, decode_change
 from shared.replication import decode_epoch
 from shared.snapshots import BadSnapshot
+from shared.streams import ChangeStream
 
 log = structlog.get_logger()
 

@@ -21,10 +21,11 @@ from services.policy.rebuild import NothingToStartFrom, Rebuilder
 from services.policy.responder import Responder
 from services.policy.table import Forked, Gap, GrantTable
 from shared import subjects
-from shared.bus import BusUnavailable, ChangeStream, say
+from shared.bus import BusUnavailable, say
 from shared.changes import SCHEMA, Change, Unreadable, decode_change
 from shared.http import Readiness
 from shared.replication import LEFT, Epoch, Member, decode_epoch, decode_member, encode
+from shared.streams import ChangeStream
 
 log = structlog.get_logger()
 

@@ -11,10 +11,11 @@ from services.policy.own_copy import OwnCopy
 from services.policy.sources import Bucket, KeysOverHttp, Unreachable
 from services.policy.table import GrantTable
 from shared import snapshots, subjects
-from shared.bus import BusUnavailable, ChangeStream
+from shared.bus import BusUnavailable
 from shared.changes import Unreadable, decode_change, decode_mutations
 from shared.replication import Epoch
 from shared.snapshots import BadSnapshot, Manifest
+from shared.streams import ChangeStream
 
 log = structlog.get_logger()
 

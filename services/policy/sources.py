@@ -10,9 +10,10 @@ import structlog
 
 from services.policy.own_copy import OwnCopy
 from shared import snapshots, subjects
-from shared.bus import BusUnavailable, SnapshotStream
+from shared.bus import BusUnavailable
 from shared.credentials import SNAPSHOT_TOKEN_HEADER, Secret
 from shared.snapshots import BadSnapshot, Frames, Index, Manifest
+from shared.streams import SnapshotStream
 
 log = structlog.get_logger()
 

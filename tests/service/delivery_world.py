@@ -30,6 +30,7 @@ from shared.credentials import Secret
 from shared.decisions import Question
 from shared.http import Readiness
 from shared.service import boottime, end
+from shared.streams import ChangeStream, SnapshotStream
 from tests.parts import PASSWORDS, until
 
 ROUTE = "/v1/chat/completions"
@@ -126,7 +127,7 @@ class World:
 
     async def publisher(self, log=None, **options):
         client = await self.connect("keys")
-        stream = bus.ChangeStream(client)
+        stream = ChangeStream(client)
         publisher = Publisher(
             log or self.log,
             stream,
@@ -140,7 +141,7 @@ class World:
         await self.stack.enter_async_context(task(members.watch(barrier.members, 0.2)))
         if log is not None:
             publisher.snapshots = Snapshots(
-                log, bus.SnapshotStream(client), every=50, every_bytes=2**30, new_id=new_id
+                log, SnapshotStream(client), every=50, every_bytes=2**30, new_id=new_id
             )
             publisher.base = publisher.snapshots.base
         running = await self.stack.enter_async_context(task(publisher.run()))
@@ -151,8 +152,8 @@ class World:
         client = await self.connect("policy")
         lease = Lease()
         replica = f"replica{next(self._ids)}"
-        stream = bus.ChangeStream(client)
-        bucket = Bucket(bus.SnapshotStream(client))
+        stream = ChangeStream(client)
+        bucket = Bucket(SnapshotStream(client))
         rebuilder = Rebuilder(stream, bucket, copy, keys)
         feed = Feed(replica, client, stream, lease, Readiness("lease"), clock, rebuilder)
         feed.bucket, feed.schema = bucket, schema

@@ -14,11 +14,12 @@ from services.gateway.policy_client import PolicyUnavailable
 from services.keys import members, schemas
 from services.keys.epochs import EpochKeeper
 from services.keys.errors import Unavailable
-from shared import bus, subjects
+from shared import subjects
 from shared.changes import Unreadable, encode_change
 from shared.decisions import Allow, Deny
 from shared.replication import LEFT, decode_epoch, decode_member
 from shared.service import boottime
+from shared.streams import ChangeStream, Superseded, new_beginning
 from tests.parts import nats_server, until
 from tests.service.delivery_world import (
     LEASE_S,
@@ -210,7 +211,7 @@ async def test_a_replica_ahead_of_the_stream_gives_its_lease_up(world):
     await barrier.enforced(world.log.add(key(1)))
     forged = world.log.add(key(2))
     await barrier.enforced(forged)
-    admin = bus.ChangeStream(await world.connect("keys"))
+    admin = ChangeStream(await world.connect("keys"))
     world.log.entries.pop()  # the log is restored from an older copy
 
     await admin.purge(subject=subjects.change(forged))
@@ -230,11 +231,11 @@ async def test_what_one_replica_has_jetstream_answer_is_no_change_to_another(wor
     target = subjects.change(other.add(key(2)))
     forged = encode_change(other.entries[-1].as_change())
     heard = await forger.subscribe(target)
-    await bus.ChangeStream(forger).put(subjects.member("ghost"), forged)
+    await ChangeStream(forger).put(subjects.member("ghost"), forged)
     asked = json.dumps({"last_by_subj": subjects.member("ghost")}).encode()
     await forger.publish("$JS.API.DIRECT.GET.GRANTS", asked, reply=target)
     assert (await heard.next_msg(timeout=10)).data == forged
-    await bus.ChangeStream(forger).put(subjects.member("ghost"), LEFT)
+    await ChangeStream(forger).put(subjects.member("ghost"), LEFT)
 
     began = boottime()
     await barrier.enforced(world.log.add(key(3)))
@@ -256,7 +257,7 @@ async def test_a_member_record_nobody_can_read_holds_writes_up_until_it_lapses(w
     feed = await world.policy()
     await until(lambda: feed.responder.is_open, "the lease")
     await barrier.enforced(world.log.add(key(1)))
-    stream = bus.ChangeStream(await world.connect("policy"))
+    stream = ChangeStream(await world.connect("policy"))
 
     with structlog.testing.capture_logs() as logs:
         await stream.put(subjects.member("ghost"), b"?")
@@ -282,7 +283,7 @@ async def test_a_record_under_anothers_name_lets_no_write_pass(world):
     feed = await world.policy()
     await until(lambda: feed.responder.is_open, "the lease")
     await barrier.enforced(world.log.add(key(1)))
-    stream = bus.ChangeStream(await world.connect("policy"))
+    stream = ChangeStream(await world.connect("policy"))
     told = (await stream.last(subjects.MEMBERS))[1]
 
     await stream.put(subjects.member("ghost"), told)
@@ -297,7 +298,7 @@ async def test_an_epoch_nobody_can_read_stops_writes_and_answers_and_is_left_as_
     feed = await world.policy()
     await until(lambda: feed.responder.is_open, "the lease")
     await barrier.enforced(world.log.add(key(1)))
-    stream = bus.ChangeStream(await world.connect("keys"))
+    stream = ChangeStream(await world.connect("keys"))
 
     await stream.put(subjects.EPOCH, b"another version's")
     publisher.look_again()
@@ -413,7 +414,7 @@ async def test_a_dead_replicas_record_goes_but_one_written_since_stays(world, mo
     dead, alive = await world.policy(), await world.policy()
     await until(lambda: dead.responder.is_open and alive.responder.is_open, "leases")
     dead.stop()
-    stream = bus.ChangeStream(await world.connect("keys"))
+    stream = ChangeStream(await world.connect("keys"))
 
     async def one_left():
         return len(await stream.subjects_under(subjects.MEMBERS)) == 1
@@ -426,20 +427,20 @@ async def test_a_dead_replicas_record_goes_but_one_written_since_stays(world, mo
 
 async def test_what_is_still_written_of_a_lost_streams_epoch_never_passes_for_the_new_ones(world):
     client = await world.connect("keys")
-    stream = bus.ChangeStream(client)
+    stream = ChangeStream(client)
 
     async def begun(name):
         keeper = EpochKeeper(
             stream, lease_s=1.0, margin_s=0.1, boottime=boottime, new_id=lambda: name
         )
-        await stream.create(keeper.new_beginning())
+        await stream.create(new_beginning(name))
         await keeper.begin(await stream.last_sequence(), 2, 1, 1)
         return keeper
 
     slow = await begun("slow")
     await client.jetstream().delete_stream(subjects.STREAM)
     quick = await begun("quick")
-    with pytest.raises(bus.Superseded):
+    with pytest.raises(Superseded):
         await slow.advance(2, None, 1)
     _, record = await stream.last(subjects.EPOCH)
     assert decode_epoch(record) == quick.epoch

@@ -16,12 +16,13 @@ from pymongo import MongoClient
 from services.keys import doctor_command
 from services.keys.doctor_command import Options
 from services.keys.store import open_store
-from shared import bus, subjects
+from shared import subjects
 from shared.changes import Tombstone
 from shared.credentials import Secret
 from shared.decisions import Allow, Deny
 from shared.http import guarded, listen
 from shared.settings import Settings
+from shared.streams import ChangeStream
 from tests import parts
 from tests.parts import PASSWORDS, until
 from tests.service.delivery_world import World, journal_on, question, record, write
@@ -293,10 +294,10 @@ async def test_what_cannot_be_read_on_the_stream_is_told_and_stops_nothing(site)
     journal, publisher = await site.keys()
     await journal.commit_everywhere(record(1))
     publisher.stop()
-    stream = bus.ChangeStream(await site.connect("keys"))
+    stream = ChangeStream(await site.connect("keys"))
     for subject in (subjects.EPOCH, subjects.change(1)):
         await stream.put(subject, b"?")
-    member = bus.ChangeStream(await site.connect("policy"))
+    member = ChangeStream(await site.connect("policy"))
     await member.put(subjects.member("ghost"), b"?")
 
     status, said = await site.doctor()

@@ -17,6 +17,7 @@ from shared.credentials import Secret
 from shared.nkey import Nkey
 from shared.reading import ConfigError
 from shared.settings_reader import read_settings, with_secret_files
+from shared.streams import ChangeStream
 from tests.parts import connecting, nats_server, until
 
 USERS = ("keys", "policy", "gateway")
@@ -65,9 +66,9 @@ async def test_both_connections_of_each_service_prove_themselves_and_may_what_it
             async with couriers(url, user, seed) as courier:
                 await until(lambda: courier.is_connected, "a connection")
         async with bus.reach(url, "keys", Nkey(seeds["keys"]), 10, None) as keys:
-            await bus.ChangeStream(keys).create()
+            await ChangeStream(keys).create(1)
             async with bus.reach(url, "policy", Nkey(seeds["policy"]), 10, None) as policy:
-                stream = bus.ChangeStream(policy)
+                stream = ChangeStream(policy)
                 assert await stream.put("grants.member.r1", b"here") == 1
                 with pytest.raises(bus.BusUnavailable):
                     await stream.put("grants.change.1", b"forged")

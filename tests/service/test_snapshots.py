@@ -13,13 +13,14 @@ from services.keys import internal
 from services.keys.snapshots import Snapshots
 from services.policy.own_copy import OwnCopy
 from services.policy.sources import KeysOverHttp, keep_copy
-from shared import bus, snapshots, subjects
+from shared import snapshots, subjects
 from shared.catalogue import Deployment
 from shared.changes import KeyGrant, TeamGrant, decode_change, decode_mutations, encode_change
 from shared.credentials import Secret
 from shared.http import listen
 from shared.service import boottime
 from shared.snapshots import BadSnapshot
+from shared.streams import ChangeStream, SnapshotStream
 from tests.parts import free_port, nats_server, until
 from tests.service.delivery_world import (
     LEASE_S,
@@ -71,7 +72,7 @@ def holds(feed, journal):
 
 async def stream_state(world):
     """The first and last revision the stream holds, and its epoch's first."""
-    stream = bus.ChangeStream(await world.connect("keys"))
+    stream = ChangeStream(await world.connect("keys"))
     found = await stream.subjects_under(subjects.CHANGES)
     return sorted(int(subject.rsplit(".", 1)[1]) for subject in found)
 
@@ -92,7 +93,7 @@ async def test_a_snapshot_is_written_when_the_log_has_grown_and_the_last_two_are
 
     index = await bucket.index()
     assert [manifest.rev for manifest in index.snapshots] == [180, 120]
-    stream = bus.SnapshotStream(await world.connect("keys"))
+    stream = SnapshotStream(await world.connect("keys"))
 
     async def only_theirs():
         there = await stream.subjects_under(subjects.SNAPSHOT_CHUNKS)
@@ -212,7 +213,7 @@ async def test_a_damaged_chunk_is_noticed_and_the_older_snapshot_taken(world, jo
         await filled(journal, 60, publisher)
         index = await publisher.snapshots.write(publisher.epoch.id)
     newest = index.snapshots[0]
-    stream = bus.SnapshotStream(await world.connect("keys"))
+    stream = SnapshotStream(await world.connect("keys"))
     await stream.put(subjects.snapshot_chunk(newest.id, 0), b"\x90")
 
     feed = await world.policy()
@@ -236,7 +237,7 @@ async def test_a_replica_starts_from_its_own_copy_when_the_bus_has_none(world, j
 
     async with task(keep_copy(bucket, copy)):
         await until(is_copied, "the copy")
-    await bus.SnapshotStream(await world.connect("keys")).purge()
+    await SnapshotStream(await world.connect("keys")).purge()
 
     feed = await world.policy(copy=copy)
 
@@ -308,7 +309,7 @@ async def test_a_replica_starts_from_keys_when_the_bus_has_no_snapshot(world, jo
         await filled(journal, 60, publisher)
         await publisher.snapshots.write(publisher.epoch.id)
     await until(lambda: publisher.epoch.first_rev == 60, "the trimming")
-    await bus.SnapshotStream(await world.connect("keys")).purge()
+    await SnapshotStream(await world.connect("keys")).purge()
     token = Secret("a-token-of-the-tests")
     url = await keys_http(token)
 
@@ -326,7 +327,7 @@ async def test_a_hole_in_the_stream_is_filled_from_keys(world, journal, keys_htt
         return len(await stream_state(world)) == 30
 
     await until(is_there, "publication")
-    await bus.ChangeStream(await world.connect("keys")).purge(subject=subjects.change(17))
+    await ChangeStream(await world.connect("keys")).purge(subject=subjects.change(17))
 
     token = Secret("a-token-of-the-tests")
     feed = await world.policy(keys=KeysOverHttp(await keys_http(token), token))
@@ -354,7 +355,7 @@ async def test_without_a_token_of_its_own_keys_gives_no_snapshot_to_anybody(keys
             await KeysOverHttp(url, shown).changes(0)
 
 
-class Together(bus.SnapshotStream):
+class Together(SnapshotStream):
     """Each of these puts nothing before all have read what is there."""
 
     def __init__(self, client, all_have_read):
@@ -378,7 +379,8 @@ async def test_two_writers_at_once_leave_one_complete_snapshot(world, journal):
     barrier = asyncio.Barrier(2)
     one, other = [writer(journal, Together(await world.connect("keys"), barrier)) for _ in range(2)]
 
-    outcomes = await asyncio.gather(one.write("e"), other.write("e"), return_exceptions=True)
+    async with asyncio.timeout(10):
+        outcomes = await asyncio.gather(one.write("e"), other.write("e"), return_exceptions=True)
 
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Index", "Superseded"]
     bucket = (await world.policy()).bucket

@@ -9,9 +9,10 @@ import pytest
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from services.keys import barrier
-from shared import bus, subjects
+from shared import subjects
 from shared.changes import decode_change
 from shared.replication import decode_member
+from shared.streams import ChangeStream
 from tests.parts import until
 from tests.service import processes
 from tests.service.processes import LEASE_S, MARGIN_S, config
@@ -70,7 +71,7 @@ async def test_concurrent_writes_of_two_replicas_make_one_log_and_every_answer_h
         await until(lambda: stored[-1:] == revisions[-1:], "the stream's last message")
         assert stored == revisions
 
-        stream = bus.ChangeStream(client)
+        stream = ChangeStream(client)
         table = (began + WRITES, (await site.propagation())["chain"])
 
         async def are_equal():

@@ -137,7 +137,7 @@ class _Direct(Subscription):
 
 
 class JetStream:
-    """As much of nats.js.JetStreamContext as shared.bus uses."""
+    """As much of nats.js.JetStreamContext as shared.streams uses."""
 
     def __init__(self, client: Client, timeout: float) -> None:
         self._client = client

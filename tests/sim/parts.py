@@ -21,10 +21,10 @@ from services.policy.own_copy import OwnCopy
 from services.policy.rebuild import Rebuilder
 from services.policy.responder import Responder
 from services.policy.sources import Bucket, keep_copy
-from shared import bus
 from shared.changes import KeyGrant, Tombstone
 from shared.decisions import Allow, Question
 from shared.http import Readiness
+from shared.streams import ChangeStream, SnapshotStream
 from tests.sim.clients import Client, Courier
 from tests.sim.clockwork import Process, World
 from tests.sim.network import Server
@@ -58,7 +58,7 @@ class Site:
     journal = Journal
     snapshots = Snapshots
     gateway = PolicyClient
-    change_stream = bus.ChangeStream
+    change_stream = ChangeStream
     patches: tuple[tuple[Any, str, Any], ...] = ()
     """What is replaced while the world lasts, where no subclass can be put in."""
 
@@ -116,7 +116,7 @@ class KeysProcess(Process):
         self.barrier = site.barrier(self.client, stream, self.publisher, self.boottime)
         self.snapshots = site.snapshots(
             self.journal,
-            bus.SnapshotStream(self.client),
+            SnapshotStream(self.client),
             every=site.snapshot_every,
             every_bytes=1_000_000,
             new_id=site.new_id,
@@ -207,8 +207,8 @@ class PolicyProcess(Process):
         self._checked = 0
         self._following = self.loop.create_task(self._run())
 
-    def _rebuilder(self, stream: bus.ChangeStream) -> Rebuilder:
-        bucket = Bucket(bus.SnapshotStream(self.client))
+    def _rebuilder(self, stream: ChangeStream) -> Rebuilder:
+        bucket = Bucket(SnapshotStream(self.client))
         copy = OwnCopy(self.folder)  # type: ignore[arg-type]
         self.spawn(keep_copy(bucket, copy), "the own copy")
         return Rebuilder(stream, bucket, copy, KeysNearby(self.site, self))

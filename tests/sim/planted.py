@@ -19,9 +19,10 @@ from services.policy.feed import Feed
 from services.policy.lease import Lease
 from services.policy.responder import Responder
 from services.policy.table import GrantTable
-from shared.bus import BusUnavailable, ChangeStream
+from shared.bus import BusUnavailable
 from shared.changes import Change, decode_mutations
 from shared.replication import Epoch
+from shared.streams import ChangeStream
 from tests.sim import planted_snapshots
 from tests.sim.clockwork import World
 from tests.sim.parts import Site, site_with

@@ -5,10 +5,10 @@ from services.keys.snapshots import Snapshots
 from services.policy import rebuild
 from services.policy.feed import Feed
 from shared import snapshots, subjects
-from shared.bus import SnapshotStream
 from shared.changes import Change
 from shared.replication import Epoch
 from shared.snapshots import Index, Manifest
+from shared.streams import SnapshotStream
 from tests.sim.parts import Site, site_with
 
 
