@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 
+from shared import subjects
 from shared.changes import GENESIS
 from shared.replication import Member, decode_epoch, encode
 from shared.snapshots import Index, decode_index
@@ -197,6 +198,62 @@ def test_a_sweep_for_an_index_that_was_lost_takes_nothing_of_the_next(stage):
 
     assert stage.world.violation is None, "\n".join(stage.world.trace)
     assert len(snapshots_on(stage.site)) == 2
+
+
+def before_the_next_index(keys, happens):
+    """Let this happen when the chunks are stored and the index that names them is not."""
+    stream = keys.snapshots._stream
+    put = stream.put
+
+    async def happen_first(subject, data, **condition):
+        if subject == subjects.SNAPSHOT_INDEX:
+            stream.put = put
+            await happens()
+        return await put(subject, data, **condition)
+
+    stream.put = happen_first
+
+
+def test_a_first_snapshot_whose_chunks_were_lost_before_its_index_is_written_again(stage):
+    keys = stage.start(KeysProcess, "keys")
+    stage.go_on(3.0)
+
+    async def lost():
+        stage.site.server.wipe("SNAPSHOTS")
+        await keys.snapshots._create()
+
+    before_the_next_index(keys, lost)
+    for number in range(2):
+        stage.write(keys, f"r{number}", allowed=True)
+    stage.go_on(5.0)
+
+    messages = stage.site.server.streams["SNAPSHOTS"].messages
+    newest = decode_index(messages["snapshot.index"][1]).snapshots[0]
+    assert newest.rev == 2
+    assert f"snapshot.chunk.{newest.id}.0" in messages
+
+
+def test_an_index_written_for_a_stream_that_was_lost_replaces_none_in_the_next(stage):
+    slow = stage.start(KeysProcess, "slow")
+    stage.go_on(3.0)
+    for number in range(2):
+        stage.write(slow, f"early{number}", allowed=True)
+    assert snapshots_on(stage.site) == [2]
+    waits = asyncio.Event()
+    before_the_next_index(slow, waits.wait)
+    for number in range(2):
+        stage.write(slow, f"late{number}", allowed=True)
+    assert snapshots_on(stage.site) == [2]
+
+    stage.site.server.wipe("SNAPSHOTS")
+    other = stage.start(KeysProcess, "other")
+    stage.go_on(5.0)
+    of_the_other = stage.site.server.streams["SNAPSHOTS"].messages["snapshot.index"]
+    waits.set()
+    stage.go_on(0.5)
+
+    assert other.journal.state.rev == 4
+    assert stage.site.server.streams["SNAPSHOTS"].messages["snapshot.index"] == of_the_other
 
 
 def test_a_new_epoch_is_not_trimmed_for_snapshots_of_the_one_before(stage):
