@@ -211,7 +211,7 @@ class Snapshots:
         if not _is_whole(index.snapshots[0], there):
             raise Superseded  # the stream was made anew between a chunk and the index
         named = {manifest.id for manifest in index.snapshots}
-        for gone in {subjects.snapshot_of(subject) for subject in there} - named:
+        for gone in sorted({subjects.snapshot_of(subject) for subject in there} - named):
             await self._stream.purge(subject=subjects.snapshot_chunks(gone), up_to=seq)
 
     async def _create(self) -> None:

@@ -121,8 +121,7 @@ class Faults:
         if self.rng.random() < 0.5:
             self.site.server.wipe(subjects.STREAM)
         else:
-            self.site.judge.is_harmed = True
-            self.site.server.wipe()
+            self._wipe_all()
         for fault in (self._cut_all, self._freeze, self._cut, self._freeze_soon, self._crash):
             if self.rng.random() < 0.25:  # troubles seldom come alone
                 fault()
@@ -147,8 +146,11 @@ class Faults:
         for keys in self.keys:
             keys.links[0].latency_s = self.rng.choice((0.001, 0.05, 0.2, 0.5))
             self.world.after(self._length(), self._speed_up, keys.links[0])
-        self.site.judge.is_harmed = True
+        self._wipe_all()
+
+    def _wipe_all(self) -> None:
         self.site.server.wipe()
+        self.site.judge.harmed()
 
     def _speed_up(self, link) -> None:
         link.latency_s = 0.001
@@ -161,7 +163,6 @@ class Faults:
                 folder.files[name] = self._damaged(data)
         if stream is None or not stream.messages:
             return
-        self.site.judge.is_harmed = True
         if self.rng.random() < 0.7:  # somebody has to start from what is left
             self._crash_policy()
         what = self.rng.choice(("all", "lost", "damaged", "old"))
@@ -179,6 +180,7 @@ class Faults:
         else:
             stream.last_seq, stream.messages = self._old_snapshots
             self._old_snapshots = None
+        self.site.judge.harmed()
 
     def _damaged(self, data: bytes) -> bytes:
         if not data or self.rng.random() < 0.3:

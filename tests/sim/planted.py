@@ -1,8 +1,7 @@
 """Bugs put into the real code on purpose: each must be found, or the simulation shows nothing."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -26,16 +25,7 @@ from shared.streams import ChangeStream
 from tests.sim import planted_snapshots
 from tests.sim.clockwork import World
 from tests.sim.parts import Site, site_with
-
-
-@contextmanager
-def _swapped(owner: object, name: str, instead: object) -> Iterator[None]:
-    before = getattr(owner, name)
-    setattr(owner, name, instead)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
+from tests.sim.scenario import replaced
 
 
 class HastyBarrier(Barrier):
@@ -53,7 +43,7 @@ class MembersFirstBarrier(Barrier):
         async def named():
             return early
 
-        with _swapped(self.members, "named", named):
+        with replaced((self.members, "named", named)):
             return await super().enforced(rev)
 
 
@@ -61,7 +51,7 @@ class ImpatientBarrier(Barrier):
     """Waits for half a lease."""
 
     async def enforced(self, rev: int) -> Literal["enforced", "pending"]:
-        with _swapped(self, "_publisher", _HalfLease(self._publisher)):
+        with replaced((self, "_publisher", _HalfLease(self._publisher))):
             return await super().enforced(rev)
 
 
@@ -87,7 +77,7 @@ class UnsettledBarrier(Barrier):
             found, now_epoch = await real()
             return found, now_epoch and msgspec.structs.replace(now_epoch, settled=True)
 
-        with _swapped(self.members, "named", named):
+        with replaced((self.members, "named", named)):
             return await super()._each_has_applied(epoch, rev, deadline)
 
 
@@ -198,7 +188,7 @@ class EagerJournal(Journal):
     """Acknowledges before the log holds it."""
 
     async def _append(self, plan, actor, request_id):
-        with _swapped(self, "_store", _Optimist(self._store)):
+        with replaced((self, "_store", _Optimist(self._store))):
             return await super()._append(plan, actor, request_id)
 
 
@@ -222,7 +212,7 @@ class RudeJournal(Journal):
     """Takes "this revision is another's" for success."""
 
     async def _append(self, plan, actor, request_id):
-        with _swapped(self, "_store", _Rude(self._store)):
+        with replaced((self, "_store", _Rude(self._store))):
             return await super()._append(plan, actor, request_id)
 
 

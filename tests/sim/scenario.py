@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -212,10 +212,14 @@ def quiet() -> Iterator[None]:
         structlog.configure(**before)
 
 
-@contextmanager
-def patched(site: type[Site]) -> Iterator[None]:
+def patched(site: type[Site]) -> AbstractContextManager[None]:
     """The scale of the simulated world, and what the site replaces, while the block lasts."""
-    patches = (*SCALE, *site.patches)
+    return replaced(*SCALE, *site.patches)
+
+
+@contextmanager
+def replaced(*patches: tuple[Any, str, Any]) -> Iterator[None]:
+    """Owners have these attributes instead, while the block lasts."""
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
     for owner, name, replacement in patches:
         setattr(owner, name, replacement)

@@ -160,8 +160,17 @@ class Judge:
 
     def __init__(self, site: "Site") -> None:
         self._site = site
-        self.is_harmed = False
-        """Whether a fault took or damaged a snapshot, and none has replaced it since."""
+        self._is_harmed = False
+        self._left: tuple[int, bytes] | None = None
+
+    def harmed(self) -> None:
+        """A fault took or damaged a snapshot: nothing is expected until a new index is whole.
+
+        The index that the fault left does not count, whole as it may be: a snapshot that was
+        being written may have lost its chunks, and is written once more.
+        """
+        self._is_harmed = True
+        self._left = self._held().get(subjects.SNAPSHOT_INDEX)
 
     def look(self) -> None:
         server = self._site.server
@@ -176,8 +185,9 @@ class Judge:
         named = self._index().snapshots
         whole = [manifest for manifest in named if self._is_whole(manifest)]
         is_open = any(m.rev >= epoch.first_rev and _stands(m, found) for m in whole)
-        if self.is_harmed:
-            self.is_harmed = not is_open or len(whole) < len(named)
+        if self._is_harmed:
+            is_left = self._held().get(subjects.SNAPSHOT_INDEX) == self._left
+            self._is_harmed = is_left or not is_open or len(whole) < len(named)
         elif not is_open:
             at = [manifest.rev for manifest in named]
             self._site.world.fail(
