@@ -1,8 +1,10 @@
 """The JetStream streams, as the two who use them need them: leader reads, conditional writes."""
 
 import asyncio
-import hashlib
 import json
+import secrets
+import time
+from collections.abc import Callable
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -22,8 +24,8 @@ _NAME_IN_USE = 10058
 _LEAST_PAYLOAD = MAX_CHANGE_BYTES + 64 * 1024
 """A change or a record of a snapshot at its largest, with its headers: the server counts both."""
 
-_BEGINNING_BYTES = 6
-"""Of a stream's sequence, which has eight: the rest is for the messages to come."""
+_PER_MS = 1 << 20
+"""Sequences for each millisecond: no stream takes so many messages."""
 
 _STATUS = "Status"
 _SEQUENCE = "Nats-Sequence"
@@ -44,8 +46,18 @@ class ChangeStream:
     name = subjects.STREAM
     subject_space = subjects.STREAM_SUBJECTS
 
-    def __init__(self, client: Client, *, replicas: int = 1) -> None:
-        """Use this connection; `replicas` are the servers that hold a stream made here."""
+    def __init__(
+        self,
+        client: Client,
+        *,
+        replicas: int = 1,
+        beginning: Callable[[], int] | None = None,
+    ) -> None:
+        """Use this connection; `replicas` are the servers that hold a stream made here.
+
+        It begins at the sequence that `beginning` gives: new_beginning of now, as a rule.
+        """
+        self._beginning = beginning or _beginning_now
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=_REQUEST_TIMEOUT_S)
         self._replicas = replicas
@@ -126,11 +138,10 @@ class ChangeStream:
                 raise
         return ack.seq
 
-    async def create(self, first_seq: int) -> None:
+    async def create(self) -> None:
         """Make the stream, or give one of an earlier version what it lacks.
 
         One message a subject; none is deleted by its number. Direct reads serve whole batches.
-        A stream made here begins at `first_seq` (see new_beginning).
         BusUnavailable too when the server takes no message of a change's size.
         """
         if self._client.max_payload < _LEAST_PAYLOAD:
@@ -139,12 +150,12 @@ class ChangeStream:
         info = await self._info()
         with outcome_known(self.name):
             if info is None:
-                await self._add(first_seq)
+                await self._add()
             elif not info.config.allow_direct:
                 info.config.allow_direct = True
                 await self._js.update_stream(info.config)
 
-    async def _add(self, first_seq: int) -> None:
+    async def _add(self) -> None:
         try:
             await self._js.add_stream(
                 name=self.name,
@@ -153,7 +164,7 @@ class ChangeStream:
                 deny_delete=True,
                 allow_direct=True,
                 num_replicas=self._replicas,
-                first_seq=first_seq,
+                first_seq=self._beginning(),
             )
         except APIError as error:
             if error.err_code != _NAME_IN_USE:  # another replica's, begun elsewhere, is as good
@@ -169,13 +180,19 @@ class ChangeStream:
                 return
 
 
-def new_beginning(fresh_id: str) -> int:
-    """The sequence for a new stream to begin at: one where no earlier stream has been.
+def new_beginning(now: float, chance: int) -> int:
+    """The sequence for a stream made at `now` (Unix time, s) to begin at: above all earlier ones.
 
     Began all at 1, a record of a stream made after a wipe could stand at the very sequence of the
-    one before, and what a slow replica still writes on condition of that one would be stored.
+    one before: what a slow replica still writes on condition of that one would be stored, and what
+    it still purges up to there would be gone. Where the clocks of two keys replicas are further
+    apart than the making of two streams, `chance` still keeps the first from happening.
     """
-    return 1 + int.from_bytes(hashlib.sha256(fresh_id.encode()).digest()[:_BEGINNING_BYTES])
+    return int(now * 1000) * _PER_MS + chance % _PER_MS + 1
+
+
+def _beginning_now() -> int:
+    return new_beginning(time.time(), secrets.randbelow(_PER_MS))
 
 
 class SnapshotStream(ChangeStream):

@@ -18,7 +18,7 @@ from shared import subjects
 from shared.bus import BusUnavailable
 from shared.changes import SCHEMA, Unreadable, decode_change, encode_change
 from shared.replication import Epoch
-from shared.streams import ChangeStream, Superseded, new_beginning
+from shared.streams import ChangeStream, Superseded
 
 log = structlog.get_logger()
 
@@ -57,7 +57,6 @@ class Publisher:
         self._keeper = EpochKeeper(
             stream, lease_s=lease_s, margin_s=margin_s, boottime=boottime, new_id=new_id
         )
-        self._new_id = new_id
         self._own_schema = schema
         self._wake = asyncio.Event()
         self._waiters = Waiters()
@@ -176,7 +175,7 @@ class Publisher:
         """Read where the stream stands; make it anew when it lost something."""
         last_seq = await self._stream.last_sequence()
         if last_seq is None or not self._was_prepared:
-            await self._stream.create(new_beginning(self._new_id()))
+            await self._stream.create()
             self._was_prepared = True
         try:
             is_as_it_was = await self._keeper.look(last_seq or 0)

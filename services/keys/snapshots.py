@@ -20,7 +20,7 @@ from shared import snapshots, subjects
 from shared.bus import BusUnavailable
 from shared.changes import SCHEMA, Mutation, RetiredKey
 from shared.snapshots import BadSnapshot, Index, Manifest
-from shared.streams import SnapshotStream, Superseded, new_beginning
+from shared.streams import SnapshotStream, Superseded
 
 log = structlog.get_logger()
 
@@ -167,7 +167,7 @@ class Snapshots:
         head = self._journal.state.rev
         if head <= _FILL_AT_MOST:
             return 1
-        await self._create()
+        await self._stream.create()
         _, _, kept = await self._read()
         if not kept or head - kept[0].rev > _FILL_AT_MOST:
             kept = (await self.write("")).snapshots
@@ -180,7 +180,7 @@ class Snapshots:
         below it; BusUnavailable, Unavailable.
         """
         async with self._writing:
-            await self._create()
+            await self._stream.create()
             before, index, kept = await self._read()
             capture = Capture(self._journal.state, self._journal.log_bytes, epoch, self._new_id())
             digests = []
@@ -213,9 +213,6 @@ class Snapshots:
         named = {manifest.id for manifest in index.snapshots}
         for gone in sorted({subjects.snapshot_of(subject) for subject in there} - named):
             await self._stream.purge(subject=subjects.snapshot_chunks(gone), up_to=seq)
-
-    async def _create(self) -> None:
-        await self._stream.create(new_beginning(self._new_id()))
 
     async def _read(self) -> tuple[int, Index, tuple[Manifest, ...]]:
         """The index with its sequence, and the snapshots that serve: whole, of this log."""

@@ -19,7 +19,7 @@ from shared.changes import Unreadable, encode_change
 from shared.decisions import Allow, Deny
 from shared.replication import LEFT, decode_epoch, decode_member
 from shared.service import boottime
-from shared.streams import ChangeStream, Superseded, new_beginning
+from shared.streams import ChangeStream, Superseded
 from tests.parts import nats_server, until
 from tests.service.delivery_world import (
     LEASE_S,
@@ -433,7 +433,7 @@ async def test_what_is_still_written_of_a_lost_streams_epoch_never_passes_for_th
         keeper = EpochKeeper(
             stream, lease_s=1.0, margin_s=0.1, boottime=boottime, new_id=lambda: name
         )
-        await stream.create(new_beginning(name))
+        await stream.create()
         await keeper.begin(await stream.last_sequence(), 2, 1, 1)
         return keeper
 

@@ -66,7 +66,7 @@ async def test_both_connections_of_each_service_prove_themselves_and_may_what_it
             async with couriers(url, user, seed) as courier:
                 await until(lambda: courier.is_connected, "a connection")
         async with bus.reach(url, "keys", Nkey(seeds["keys"]), 10, None) as keys:
-            await ChangeStream(keys).create(1)
+            await ChangeStream(keys, beginning=lambda: 1).create()
             async with bus.reach(url, "policy", Nkey(seeds["policy"]), 10, None) as policy:
                 stream = ChangeStream(policy)
                 assert await stream.put("grants.member.r1", b"here") == 1

@@ -13,6 +13,7 @@ from tests.sim.clockwork import Process, World
 from tests.sim.network import Link, Message, Server, Stream, matches
 
 _WRONG_LAST_SEQUENCE = 10071
+_NAME_IN_USE = 10058
 
 
 class Subscription:
@@ -220,9 +221,10 @@ class JetStream:
         server, name = self._server, config["name"]
 
         def make() -> None:
-            if name not in server.streams:
-                server.world.say("server", "made stream", name)
-                server.streams[name] = Stream(config["subjects"][0], config["first_seq"])
+            if name in server.streams:
+                raise APIError(code=400, err_code=_NAME_IN_USE)  # it begins elsewhere
+            server.world.say("server", "made stream", name)
+            server.streams[name] = Stream(config["subjects"][0], config["first_seq"])
 
         await self._ask(make)
 

@@ -24,7 +24,7 @@ from services.policy.sources import Bucket, keep_copy
 from shared.changes import KeyGrant, Tombstone
 from shared.decisions import Allow, Question
 from shared.http import Readiness
-from shared.streams import ChangeStream, SnapshotStream
+from shared.streams import ChangeStream, SnapshotStream, new_beginning
 from tests.sim.clients import Client, Courier
 from tests.sim.clockwork import Process, World
 from tests.sim.network import Server
@@ -86,6 +86,9 @@ class Site:
         self._ids += 1
         return f"id{self._ids}"
 
+    def new_beginning(self) -> int:
+        return new_beginning(self.world.now, self._ids)
+
 
 def site_with(**parts: Any) -> type[Site]:
     """A site with other parts in it, by their names there."""
@@ -103,7 +106,7 @@ class KeysProcess(Process):
             self.store, clock=self.clock, new_id=site.new_id, enforce=self._enforce
         )
         self.client = Client(site.server, self)
-        stream = site.change_stream(self.client)
+        stream = site.change_stream(self.client, beginning=site.new_beginning)
         self.publisher = site.publisher(
             self.journal,
             stream,
@@ -116,7 +119,7 @@ class KeysProcess(Process):
         self.barrier = site.barrier(self.client, stream, self.publisher, self.boottime)
         self.snapshots = site.snapshots(
             self.journal,
-            SnapshotStream(self.client),
+            SnapshotStream(self.client, beginning=site.new_beginning),
             every=site.snapshot_every,
             every_bytes=1_000_000,
             new_id=site.new_id,

@@ -60,7 +60,9 @@ class IndexFirstSnapshots(Snapshots):
     """Names a snapshot before its chunks are stored."""
 
     def __init__(self, journal, stream, **settings) -> None:
-        super().__init__(journal, IndexFirstStream(stream._client), **settings)
+        super().__init__(
+            journal, IndexFirstStream(stream._client, beginning=stream._beginning), **settings
+        )
 
 
 class SnapshotIsHeadFeed(Feed):
