@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from services.gateway.client import ClientConnection
+from services.gateway.handshakes import Handshake
 from services.gateway.load import Note
 from services.gateway.request_reader import Incoming
 from services.gateway.streaming import Streamed
@@ -28,8 +29,6 @@ STALL_TIMEOUT_S = 60.0
 _LOOK_S = 0.02
 _LAST_S = 0.5
 """How long what was cut off has for its own ends."""
-_GOODBYE_S = 2.0
-"""How long a client over TLS may take to agree that a connection is closed."""
 
 _BACKLOG = 1024
 
@@ -67,6 +66,8 @@ class StrictServer:
         self.note = note
         self.unreadable = Limiter(UNREADABLE_PER_S)
         self.connections: set[ClientConnection] = set()
+        self.greeting: set[Handshake] = set()
+        """Clients that are not through their TLS handshake."""
         self.is_draining = False
 
     def client_of(self, transport: asyncio.BaseTransport) -> str | None:
@@ -104,31 +105,34 @@ class StrictServer:
         for connection in tuple(self.connections):
             connection.look(now)
 
-    async def drain(self, limit_s: float, *, greeting_s: float = 0.0) -> None:
+    async def drain(self, limit_s: float) -> None:
         """Let what is in flight end, for at most `limit_s`; each answer is its connection's last.
 
         An idle connection is closed only after a while, because its client may be sending. So is
-        one that is not a connection yet: `greeting_s` is for TLS handshakes that have begun.
+        a TLS handshake that has begun.
         """
         self.is_draining = True
         begin = self._loop.time()
-        idle_since: dict[ClientConnection, float] = {}
+        idle_since: dict[ClientConnection | Handshake, float] = {}
         while (now := self._loop.time()) < begin + limit_s:
-            if not self.connections and now >= begin + greeting_s:
+            if not self.connections and not self.greeting:
                 return
-            for connection in tuple(self.connections):
+            for connection in self._unended():
                 if not connection.is_idle:
                     idle_since.pop(connection, None)
                 elif now - idle_since.setdefault(connection, now) >= IDLE_GRACE_S:
                     connection.close()
             await asyncio.sleep(_LOOK_S)
 
+    def _unended(self) -> list[ClientConnection | Handshake]:
+        return [*self.connections, *self.greeting]
+
     async def cut_off(self) -> None:
         """End every connection that is left, and what was done for it."""
         if self._looking is not None:
             self._looking.cancel()
         tasks = [each.task for each in self.connections if each.task is not None]
-        for connection in tuple(self.connections):
+        for connection in self._unended():
             connection.abort()
         for task in tasks:
             task.cancel()
@@ -155,14 +159,11 @@ async def public_port(
     """
     with named(host, port):
         listener = await asyncio.get_running_loop().create_server(
-            server,
+            server if tls is None else lambda: Handshake(server, tls),
             host,
             port,
             reuse_port=True,
             backlog=_BACKLOG,
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else server.header_limit_s,
-            ssl_shutdown_timeout=None if tls is None else _GOODBYE_S,
         )
     server.look_after()
     try:
@@ -175,6 +176,6 @@ async def public_port(
             server.is_draining = True
             await asyncio.sleep(drain_delay_s)
             await stop_accepting(listener)
-            await server.drain(drain_s, greeting_s=0.0 if tls is None else IDLE_GRACE_S)
+            await server.drain(drain_s)
     finally:
         await server.cut_off()

@@ -109,6 +109,24 @@ async def test_plain_http_and_silence_get_nothing_and_end_in_time(authority, cap
     assert "Traceback" not in capfd.readouterr().err
 
 
+async def test_a_handshake_counts_as_a_connection_of_its_address(authority):
+    client = authority.client()
+    async with secured(authority, max_connections_per_address=2) as (world, _):
+        async with connected(world.port, None), connected(world.port, client):
+            await until(lambda: len(world.gateway_server.greeting) == 1, "the silent one")
+            with pytest.raises(ConnectionError):
+                async with connected(world.port, client):
+                    pass
+            assert world.shed == ["connections_per_address"]
+        await until(lambda: not world.gateway_server.greeting, "no handshake")
+        await until(lambda: not world.gateway_server.connections, "no connection")
+        async with connected(world.port, client), connected(world.port, client) as (reader, writer):
+            writer.write(STAYS)
+            head, _ = await one(reader)
+            assert head.startswith(b"HTTP/1.1 200")
+    assert world.shed == ["connections_per_address"]
+
+
 async def test_a_client_that_takes_nothing_is_cut_off(authority):
     async with secured(authority, client_stall_timeout_s=0.2) as (world, _):
         world.openai.answering(b"y" * (32 * 1024 * 1024))
