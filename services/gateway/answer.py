@@ -36,6 +36,18 @@ class Source(Protocol):
         ...
 
 
+class Unreachable(Exception):
+    """No connection could be made: nothing of the request was sent."""
+
+
+class ConnectTimeout(Unreachable):
+    """No connection could be made, or became free, in time."""
+
+
+class AddressRefused(Unreachable):
+    """The upstream's name has no address that it may be at."""
+
+
 class Broken(Exception):
     """The upstream broke off, or sent what is no answer.
 

@@ -11,8 +11,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 import structlog
 
-from services.gateway.answer import Answer, Broken
-from services.gateway.pool import Pools, Unreachable
+from services.gateway.answer import Answer, Broken, Unreachable
+from services.gateway.pool import Pools
 from services.gateway.target import target_of
 from services.gateway.upstreams import Upstream
 from shared.catalogue import MAX_ENTRY

@@ -1,37 +1,19 @@
 """Keep-alive connections to upstreams, a pool for each deployment."""
 
 import asyncio
-import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
-from services.gateway.answer import Answer, Broken
+from services.gateway.answer import Answer, Broken, ConnectTimeout, Unreachable
+from services.gateway.dialer import Dialer, Resolve, addresses_of
 from services.gateway.target import Target
-from services.gateway.tunnels import NO_PROXIES, Proxies, open_tunnel
-from services.gateway.upstream_tls import Secured, UpstreamTls
-from services.gateway.wire import READ_AT_ONCE, Connection
+from services.gateway.tunnels import NO_PROXIES, Proxies
+from services.gateway.upstream_tls import UpstreamTls
+from services.gateway.wire import Connection
 from shared.addresses import PUBLIC, Reach
 
 _SWEEP_S = 1.0
-
-
-class Unreachable(Exception):
-    """No connection could be made: nothing of the request was sent."""
-
-
-class ConnectTimeout(Unreachable):
-    """No connection could be made, or became free, in time."""
-
-
-class AddressRefused(Unreachable):
-    """The name has no address that its upstream may be at."""
-
-
-async def _addresses_of(host: str) -> list[str]:
-    """What a name stands for now. OSError when nothing does."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
 class _Pool:
@@ -86,21 +68,17 @@ class Pools:
         most: int,
         proxies: Proxies = NO_PROXIES,
         reach: Reach = PUBLIC,
-        resolve: Callable[[str], Awaitable[Sequence[str]]] | None = None,
+        resolve: Resolve = addresses_of,
     ) -> None:
         """Hold at most `most` connections to each deployment.
 
-        `reach` and `resolve`, which gives a name's addresses, are for checked targets.
+        `resolve` gives a name's addresses; `reach` judges those of checked targets.
         """
-        self._tls = tls
+        self._dialer = Dialer(tls, proxies, reach, resolve)
         self._connect_timeout_s = connect_timeout_s
         self._keep_idle_s = keep_idle_s
         self._most = most
-        self._proxies = proxies
-        self._permitted = reach
-        self._resolve = resolve or _addresses_of
         self._pools: dict[str, _Pool] = {}
-        self._buffer = memoryview(bytearray(READ_AT_ONCE))
         self._loop = asyncio.get_running_loop()
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
 
@@ -113,9 +91,7 @@ class Pools:
 
     def request_target(self, target: Target) -> bytes:
         """What stands in the request line: the path, or the whole URL for a plain proxy."""
-        if not target.secure and self._proxies.of(target.secure, target.host) is not None:
-            return b"http://" + target.authority + target.path
-        return target.path
+        return self._dialer.request_target(target)
 
     async def exchange(
         self,
@@ -159,7 +135,7 @@ class Pools:
                 else:
                     pool.open += 1
                 try:
-                    return await self._open(target, pool.take_back)
+                    return await self._dialer.open(target, pool.take_back)
                 except BaseException:
                     pool.give_up_place()
                     raise
@@ -184,53 +160,6 @@ class Pools:
                 else:
                     pool.take_back(connection, reusable=True)
             raise
-
-    async def _open(
-        self, target: Target, on_idle: Callable[[Connection, bool], None]
-    ) -> Connection:
-        connection = Connection(self._loop, self._buffer, on_idle)
-        if target.is_checked and self._permitted.refuses(target.host):
-            raise AddressRefused
-        secured = None
-        if target.secure:
-            secured = Secured(self._loop, self._tls, target.host, self._buffer, connection)
-        try:
-            await self._reach(target, secured or connection)
-            if secured is not None:
-                await secured.ready
-        except BaseException:
-            if secured is not None:
-                secured.abort()
-            raise
-        return connection
-
-    async def _reach(self, target: Target, protocol: asyncio.BufferedProtocol) -> None:
-        """Connect to a target, or through the proxy that leads to it."""
-        proxy = self._proxies.of(target.secure, target.host)
-        if proxy is not None and target.secure:
-            await open_tunnel(self._loop, proxy, target.host, target.port, protocol)
-        elif proxy is not None:
-            await self._loop.create_connection(lambda: protocol, proxy.host, proxy.port)
-        elif target.is_checked:
-            await self._reach_checked(target, protocol)
-        else:
-            await self._loop.create_connection(lambda: protocol, target.host, target.port)
-
-    async def _reach_checked(self, target: Target, protocol: asyncio.BufferedProtocol) -> None:
-        """Connect to an address that was judged, not to the name: it may change its mind."""
-        found = await self._resolve(target.host)
-        permitted = [each for each in found if self._permitted.permits(target.host, each)]
-        if not permitted:
-            raise AddressRefused
-        problem: OSError | None = None
-        for address in permitted:
-            try:
-                await self._loop.create_connection(lambda: protocol, address, target.port)
-            except OSError as error:
-                problem = error
-            else:
-                return
-        raise problem or AddressRefused
 
     def _sweep(self) -> None:
         """Close what has been idle for too long, oldest first; forget pools that hold nothing."""

@@ -10,11 +10,11 @@ from typing import Protocol
 import structlog
 
 from services.gateway.admission import Admitted
-from services.gateway.answer import Answer, Broken
+from services.gateway.answer import Answer, Broken, ConnectTimeout, Unreachable
 from services.gateway.errors import Rejected
 from services.gateway.headers import Inbound
 from services.gateway.line import Line, Upstream
-from services.gateway.pool import ConnectTimeout, Pools, Unreachable
+from services.gateway.pool import Pools
 from services.gateway.requests import FormBody, JsonBody, Rendered
 from services.gateway.routes import Dialect, Route
 from services.gateway.target import target_of

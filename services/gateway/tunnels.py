@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -97,17 +97,18 @@ class _Handshake(asyncio.Protocol):
 
 
 async def open_tunnel(
-    loop: asyncio.AbstractEventLoop,
+    connect: Callable[[asyncio.Protocol], Awaitable[asyncio.Transport]],
     proxy: Proxy,
     host: str,
     port: int,
     protocol: asyncio.BufferedProtocol,
 ) -> None:
-    """Connect `protocol` through `proxy` to host:port. OSError when it cannot be."""
-    answered: asyncio.Future[bool] = loop.create_future()
-    transport, _ = await loop.create_connection(
-        lambda: _Handshake(answered), proxy.host, proxy.port
-    )
+    """Connect `protocol` through `proxy`, which `connect` leads to, to host:port.
+
+    OSError when it cannot be.
+    """
+    answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    transport = await connect(_Handshake(answered))
     try:
         where = f"{host}:{port}" if ":" not in host else f"[{host}]:{port}"
         request = f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n".encode("ascii")

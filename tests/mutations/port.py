@@ -152,14 +152,32 @@ MUTATIONS = (
             f"{LOAD}::test_row_50_an_address_has_so_many_connections_and_the_next_is_closed",
         ),
         (
-            "ssl_handshake_timeout=None if tls is None else server.header_limit_s",
+            "server.drain(drain_s)",
+            "server.drain(0.0)",
+            f"{STREAMING}::test_a_stop_refuses_new_work_and_lets_streams_end",
+        ),
+        (
+            "if not self.connections and not self.greeting:",
+            "if not self.connections:",
+            f"{PUBLIC_TLS}::test_what_has_begun_when_it_stops_is_answered",
+        ),
+    ),
+    *of_gateway(
+        "handshakes",
+        (
+            "ssl_handshake_timeout=self._server.header_limit_s",
             "ssl_handshake_timeout=None",
             f"{PUBLIC_TLS}::test_plain_http_and_silence_get_nothing_and_end_in_time",
         ),
         (
-            "server.drain(drain_s, ",
-            "server.drain(0.0, ",
-            f"{STREAMING}::test_a_stop_refuses_new_work_and_lets_streams_end",
+            "if address is None or server.count(address):",
+            "if True:",
+            f"{PUBLIC_TLS}::test_a_handshake_counts_as_a_connection_of_its_address",
+        ),
+        (
+            "        self._end_handshake()\n",
+            "",
+            f"{PUBLIC_TLS}::test_a_handshake_counts_as_a_connection_of_its_address",
         ),
     ),
     *of_gateway(

@@ -4,6 +4,7 @@ from tests.mutations import of_gateway
 
 STREAMING = "tests/service/test_gateway_streaming.py"
 WIRE = "tests/service/test_wire.py"
+REACH = "tests/service/test_upstream_reach.py"
 EXCHANGE = "tests/unit/test_exchange.py"
 
 
@@ -93,6 +94,19 @@ MUTATIONS = (
             "if self.has_head or self.problem:",
             "if self.problem:",
             f"{WIRE}::test_trailers_never_become_headers",
+        ),
+    ),
+    *of_gateway(
+        "dialer",
+        (
+            "        if asked is None:\n",
+            "        if asked is None or asked:\n",
+            f"{REACH}::test_a_name_nobody_answers_for_is_asked_about_once_for_all_who_want_it",
+        ),
+        (
+            "self._permitted.permits(target.host, each)",
+            "each",
+            f"{REACH}::test_row_70_a_name_that_turns_private_is_refused_at_its_next_connection",
         ),
     ),
     *of_gateway(

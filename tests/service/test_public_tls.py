@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway import certificate
+from services.gateway import certificate, server
 from services.gateway.certificate import Certificate, certificate_for
 from shared.reading import ConfigError
 from shared.settings import Settings
@@ -150,7 +150,8 @@ async def test_a_stream_without_its_end_is_not_ended_by_tls_either(authority):
     assert whole.endswith(b"data: {\r\n")
 
 
-async def test_what_has_begun_when_it_stops_is_answered(authority):
+async def test_what_has_begun_when_it_stops_is_answered(authority, monkeypatch):
+    monkeypatch.setattr(server, "IDLE_GRACE_S", 5.0)  # on a busy machine all this takes a while
     release = asyncio.Event()
 
     async def late(recorded, upstream):
@@ -171,7 +172,10 @@ async def test_what_has_begun_when_it_stops_is_answered(authority):
             release.set()
             head, _ = await one(reader)
             assert head.startswith(b"HTTP/1.1 200")
-            # Connected before the stop, its handshake begins only now.
+            # Connected before the stop, its handshake begins only now, when nothing else is left.
+            await until(lambda: not world.gateway_server.connections, "no connection")
+            _, waiting = await asyncio.wait([stopping], timeout=3 * server._LOOK_S)
+            assert waiting
             handshake = ssl.MemoryBIO(), ssl.MemoryBIO()
             talk = client.wrap_bio(*handshake, server_hostname="127.0.0.1")
             for step in (talk.do_handshake, lambda: talk.write(STAYS), lambda: talk.read(12)):

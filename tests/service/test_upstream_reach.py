@@ -1,11 +1,13 @@
 """Where a model made at run time may lead is judged again on every connection that is made."""
 
+import asyncio
+import gc
 import json
 import ssl
 
 import pytest
 
-from services.gateway.pool import AddressRefused, Unreachable
+from services.gateway.answer import AddressRefused, ConnectTimeout, Unreachable
 from services.gateway.target import target_of
 from services.gateway.tunnels import Proxies
 from services.gateway.upstream_tls import UpstreamTls
@@ -14,6 +16,7 @@ from shared.catalogue import VERSIONED
 from shared.credentials import Secret
 from shared.decisions import Allow
 from tests.authority import Authority
+from tests.parts import until
 from tests.service.gateway_world import raw_request, running
 from tests.service.recording import say, statuses
 from tests.service.test_wire import BODY, REQUEST, SIZED, Origin, pools
@@ -131,3 +134,47 @@ async def test_row_70_a_stored_model_reaches_no_address_of_ours_through_the_gate
         assert statuses(answer) == [200 if private else 502]
         assert world.openai.connections == bool(private)
         assert b"127.0.0.1" not in answer
+
+
+async def test_a_name_nobody_answers_for_is_asked_about_once_for_all_who_want_it():
+    answered, asked = asyncio.Event(), []
+
+    async def resolve(host):
+        asked.append(host)
+        await answered.wait()
+        return ["127.0.0.1"]
+
+    async with (
+        Origin(*[SIZED] * 2).running() as origin,
+        pools(resolve=resolve, connect_timeout_s=0.2) as made,
+    ):
+        url = f"http://{NAME}:{origin.port}/"
+        outcomes = await asyncio.gather(
+            *(ask(made, url, is_checked=False) for _ in range(50)), return_exceptions=True
+        )
+        assert {type(outcome) for outcome in outcomes} == {ConnectTimeout}
+        assert asked == [NAME]
+        assert await ask(made, f"http://127.0.0.1:{origin.port}/", is_checked=False) == BODY
+        answered.set()
+        assert await ask(made, url, is_checked=False) == BODY
+        assert asked == [NAME]  # the one that had been under way
+
+
+async def test_a_look_up_that_fails_when_everybody_has_left_troubles_nobody(capfd):
+    answered, asked = asyncio.Event(), []
+
+    async def resolve(host):
+        asked.append(host)
+        await answered.wait()
+        raise OSError
+
+    async with pools(resolve=resolve, connect_timeout_s=0.1) as made:
+        with pytest.raises(ConnectTimeout):
+            await ask(made, f"http://{NAME}/", is_checked=False)
+        answered.set()
+        await until(lambda: not made._dialer._lookups._asked, "the failure")
+        gc.collect()
+        with pytest.raises(Unreachable):
+            await ask(made, f"http://{NAME}/", is_checked=False)
+    assert asked == [NAME, NAME]
+    assert "never retrieved" not in capfd.readouterr().err

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from services.gateway.answer import Unreachable
 from services.gateway.app import upstream_pools
-from services.gateway.pool import Unreachable
 from services.gateway.target import target_of
 from shared.reading import ConfigError
 from tests.authority import Authority

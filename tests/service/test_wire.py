@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.gateway.answer import Broken
+from services.gateway.answer import Broken, ConnectTimeout, Unreachable
 from services.gateway.answer_reader import MAX_HEAD, MAX_HEADERS
-from services.gateway.pool import ConnectTimeout, Pools, Unreachable
+from services.gateway.pool import Pools
 from services.gateway.target import target_of
 from services.gateway.upstream_tls import UpstreamTls
 from tests import parts
