@@ -24,8 +24,9 @@ _NAME_IN_USE = 10058
 _LEAST_PAYLOAD = MAX_CHANGE_BYTES + 64 * 1024
 """A change or a record of a snapshot at its largest, with its headers: the server counts both."""
 
-_PER_MS = 1 << 20
-"""Sequences for each millisecond: no stream takes so many messages."""
+_PER_MS = 1 << 18
+"""Sequences for each millisecond: no stream takes so many messages. The server's last, 2**62 (from
+there it misreads conditions; tried with 2.15.1), comes in the year 2527."""
 
 _STATUS = "Status"
 _SEQUENCE = "Nats-Sequence"
@@ -109,7 +110,7 @@ class ChangeStream:
         return None if info is None else info.state.last_seq
 
     async def subjects_under(self, pattern: str) -> list[str]:
-        """Which subjects matching `pattern` hold a message, as the leader has it."""
+        """Which subjects matching `pattern` hold a message, by the leader; 100,000 at most."""
         info = await self._info(pattern)
         return [] if info is None else list(info.state.subjects or {})
 
@@ -181,12 +182,14 @@ class ChangeStream:
 
 
 def new_beginning(now: float, chance: int) -> int:
-    """The sequence for a stream made at `now` (Unix time, s) to begin at: above all earlier ones.
+    """The sequence for a stream made at `now` (Unix time, s) to begin at.
+
+    Above all that one made earlier holds, as far as the clocks that told the time agree.
 
     Began all at 1, a record of a stream made after a wipe could stand at the very sequence of the
     one before: what a slow replica still writes on condition of that one would be stored, and what
-    it still purges up to there would be gone. Where the clocks of two keys replicas are further
-    apart than the making of two streams, `chance` still keeps the first from happening.
+    it still purges up to there would be gone, until the log is published once more. Where clocks
+    are further apart than the making of two streams, `chance` still keeps the first from happening.
     """
     return int(now * 1000) * _PER_MS + chance % _PER_MS + 1
 

@@ -7,7 +7,7 @@ only when all of it is there.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol
 
 import structlog
@@ -176,8 +176,8 @@ class Snapshots:
     async def write(self, epoch: str) -> Index:
         """Put a snapshot of the head on the bus; returns the index that names it.
 
-        Raises Superseded when another replica did so first, or when the stream was made anew
-        below it; BusUnavailable, Unavailable.
+        Raises Superseded when another replica did so first; BusUnavailable, also when a chunk is
+        gone by then, as when the stream was made anew meanwhile; Unavailable.
         """
         async with self._writing:
             await self._stream.create()
@@ -208,18 +208,23 @@ class Snapshots:
         there = await self._stream.subjects_under(subjects.SNAPSHOT_CHUNKS)
         if await self._stream.last(subjects.SNAPSHOT_INDEX) != (seq, snapshots.encode(index)):
             raise Superseded  # what is there may be of a newer index, in a stream made anew even
-        if not _is_whole(index.snapshots[0], there):
-            raise Superseded  # the stream was made anew between a chunk and the index
         named = {manifest.id for manifest in index.snapshots}
         for gone in sorted({subjects.snapshot_of(subject) for subject in there} - named):
             await self._stream.purge(subject=subjects.snapshot_chunks(gone), up_to=seq)
+        if not await self._is_whole(index.snapshots[0]):
+            msg = "it lost a chunk of the snapshot that was just written"
+            raise BusUnavailable(msg)
 
     async def _read(self) -> tuple[int, Index, tuple[Manifest, ...]]:
         """The index with its sequence, and the snapshots that serve: whole, of this log."""
         seq, index = await self._index()
-        there = await self._stream.subjects_under(subjects.SNAPSHOT_CHUNKS)
-        whole = tuple(manifest for manifest in index.snapshots if _is_whole(manifest, there))
+        whole = tuple([each for each in index.snapshots if await self._is_whole(each)])
         return seq, index, await self._of_this_log(Index(snapshots=whole))
+
+    async def _is_whole(self, manifest: Manifest) -> bool:
+        # Of all chunks there are, the server would name so many and no more.
+        there = await self._stream.subjects_under(subjects.snapshot_chunks(manifest.id))
+        return len(there) == len(manifest.chunks)
 
     async def _index(self) -> tuple[int, Index]:
         found = await self._stream.last(subjects.SNAPSHOT_INDEX)
@@ -237,10 +242,3 @@ class Snapshots:
             # Another replica's, of changes not seen here: it is not to be replaced by an older.
             await self._journal.current()
         return tuple([m for m in index.snapshots if m.chain == await self._journal.chain_at(m.rev)])
-
-
-def _is_whole(manifest: Manifest, there: Collection[str]) -> bool:
-    return all(
-        subjects.snapshot_chunk(manifest.id, number) in there
-        for number in range(len(manifest.chunks))
-    )

@@ -355,6 +355,10 @@ async def test_without_a_token_of_its_own_keys_gives_no_snapshot_to_anybody(keys
             await KeysOverHttp(url, shown).changes(0)
 
 
+LISTED = 100_000
+"""Subjects that the server names in one answer."""
+
+
 class Together(SnapshotStream):
     """Each of these puts nothing before all have read what is there."""
 
@@ -389,6 +393,28 @@ async def test_two_writers_at_once_leave_one_complete_snapshot(world, journal):
     for number, chunk in enumerate(found):
         snapshots.check(manifest, number, chunk)
     assert len(found) == len(manifest.chunks)
+
+
+async def test_chunks_left_over_beyond_what_the_server_lists_end_no_snapshot(lazy_world, journal):
+    await filled(journal, 40)
+    client = await lazy_world.connect("keys")
+    stream = SnapshotStream(client)
+    await stream.create()
+    began = await stream.last_sequence()
+    for number in range(LISTED + 1):
+        await client.publish(subjects.snapshot_chunk("000000000000", number), b"")
+        if number % 1000 == 0:
+            await client.flush()
+    await until(lambda: has_stored(stream, began + LISTED + 1), "the chunks", 30)
+
+    index = await writer(journal, stream).write("e")
+
+    only = subjects.snapshot_chunk(index.snapshots[0].id, 0)
+    assert await stream.subjects_under(subjects.SNAPSHOT_CHUNKS) == [only]
+
+
+async def has_stored(stream, last):
+    return await stream.last_sequence() >= last
 
 
 RATE, BURST = 2000, 50
