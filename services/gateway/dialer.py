@@ -22,27 +22,47 @@ async def addresses_of(host: str) -> list[str]:
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
-class Lookups:
-    """What names stand for, each asked about once at a time.
+_AT_ONCE = 2
+_PATIENCE_S = 1.0
+"""After which somebody asks a second time: one lost packet holds a look-up up for five seconds."""
 
-    A look-up cannot be ended, and there is room for some dozens: one that a nameserver is silent
-    about would take all of it, were each request for it to ask anew.
+
+class Lookups:
+    """What names stand for, each asked about at most twice at a time.
+
+    A look-up cannot be ended, and there is room for some dozens: a name that a nameserver is
+    silent about would take all of it, were each request for it to ask anew.
     """
 
     def __init__(self, resolve: Resolve) -> None:
         """Ask `resolve`, which raises OSError for a name that stands for nothing."""
+        self._loop = asyncio.get_running_loop()
         self._resolve = resolve
-        self._asked: dict[str, asyncio.Future[Sequence[str]]] = {}
+        self._asked: dict[str, list[tuple[float, asyncio.Task[Sequence[str]]]]] = {}
 
     async def addresses(self, host: str) -> Sequence[str]:
         """The addresses of a host, in the order to try them. OSError, ValueError: it has none."""
         if _is_address(host):
             return [host]
-        asked = self._asked.get(host)
-        if asked is None:
-            asked = self._asked[host] = asyncio.ensure_future(self._resolve(host))
-            asked.add_done_callback(lambda _: self._asked.pop(host))
-        return await asyncio.shield(asked)
+        asked = self._asked.setdefault(host, [])
+        now = self._loop.time()
+        if not asked or (len(asked) < _AT_ONCE and now - asked[-1][0] >= _PATIENCE_S):
+            task = self._loop.create_task(self._ask(host))
+            asked.append((now, task))
+            task.add_done_callback(lambda done: self._forget(host, done))
+        return await asyncio.shield(asked[-1][1])
+
+    async def _ask(self, host: str) -> Sequence[str]:
+        return await self._resolve(host)
+
+    def _forget(self, host: str, done: asyncio.Task[Sequence[str]]) -> None:
+        left = [each for each in self._asked[host] if each[1] is not done]
+        if left:
+            self._asked[host] = left
+        else:
+            del self._asked[host]
+        if not done.cancelled():
+            done.exception()  # seen, also when everybody has left
 
 
 def _is_address(host: str) -> bool:

@@ -12,14 +12,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
-import structlog
-
 from services.gateway.client import ClientConnection
 
 if TYPE_CHECKING:
     from services.gateway.server import StrictServer
-
-log = structlog.get_logger()
 
 _GOODBYE_S = 2.0
 """How long a client may take to agree that its connection is closed."""
@@ -36,6 +32,7 @@ class Handshake(asyncio.Protocol):
         self._server = server
         self._context = context
         self._address: str | None = None
+        self._sock: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -50,17 +47,19 @@ class Handshake(asyncio.Protocol):
             if address is None or server.count(address):
                 self._address = address
                 server.greeting.add(self)
-                self._task = asyncio.create_task(self._greet(sock))
+                self._sock = sock
+                self._task = asyncio.create_task(self._greet())
                 self._task.add_done_callback(lambda _: self._end())
             else:
                 sock.close()
-        except OSError as problem:
-            log.warning("handshake_impossible", problem=problem.strerror)
+        except OSError:
+            server.note("descriptors")
         finally:
             accepted.abort()
 
-    async def _greet(self, sock: socket.socket) -> None:
+    async def _greet(self) -> None:
         loop = asyncio.get_running_loop()
+        sock, self._sock = cast("socket.socket", self._sock), None
         with suppress(OSError):  # it is no TLS, or none this port speaks, or took too long
             await loop.connect_accepted_socket(
                 lambda: _Secured(self._server, loop, self._end),
@@ -84,6 +83,8 @@ class Handshake(asyncio.Protocol):
         """End it at once."""
         if self._task is not None:
             self._task.cancel()
+        if self._sock is not None:  # what was to take it had no turn yet
+            self._sock.close()
 
 
 class _Secured(ClientConnection):

@@ -5,7 +5,9 @@ from typing import Literal
 
 from services.gateway.errors import Rejected
 
-Limit = Literal["requests", "requests_per_key", "connections_per_address", "client_stall"]
+Limit = Literal[
+    "requests", "requests_per_key", "connections_per_address", "descriptors", "client_stall"
+]
 """What load is shed by."""
 
 Note = Callable[[Limit], None]

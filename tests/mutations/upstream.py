@@ -99,9 +99,19 @@ MUTATIONS = (
     *of_gateway(
         "dialer",
         (
-            "        if asked is None:\n",
-            "        if asked is None or asked:\n",
-            f"{REACH}::test_a_name_nobody_answers_for_is_asked_about_once_for_all_who_want_it",
+            "len(asked) < _AT_ONCE and ",
+            "",
+            f"{REACH}::test_a_name_nobody_answers_for_is_not_asked_about_by_each_who_wants_it",
+        ),
+        (
+            "and now - asked[-1][0] >= _PATIENCE_S",
+            "",
+            f"{REACH}::test_a_name_nobody_answers_for_is_not_asked_about_by_each_who_wants_it",
+        ),
+        (
+            "            done.exception()  # seen, also when everybody has left\n",
+            "            pass\n",
+            f"{REACH}::test_a_look_up_that_fails_when_everybody_has_left_troubles_nobody",
         ),
         (
             "self._permitted.permits(target.host, each)",

@@ -6,13 +6,14 @@ import os
 import ssl
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from services.gateway import certificate, server
 from services.gateway.certificate import Certificate, certificate_for
+from services.gateway.handshakes import Handshake
 from shared.reading import ConfigError
 from shared.settings import Settings
 from shared.settings_reader import read_settings
@@ -125,6 +126,24 @@ async def test_a_handshake_counts_as_a_connection_of_its_address(authority):
             head, _ = await one(reader)
             assert head.startswith(b"HTTP/1.1 200")
     assert world.shed == ["connections_per_address"]
+
+
+async def test_a_handshake_that_is_ended_before_its_first_turn_leaves_nothing(
+    authority, monkeypatch
+):
+    made = Handshake.connection_made
+
+    def end_at_once(self, transport):
+        made(self, transport)
+        self.abort()
+
+    async with secured(authority, max_connections_per_address=2) as (world, _):
+        monkeypatch.setattr(Handshake, "connection_made", end_at_once)
+        async with connected(world.port, None) as (reader, _), asyncio.timeout(5):
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+        await until(lambda: not world.gateway_server.greeting, "no handshake")
+        assert not world.gateway_server._by_client
 
 
 async def test_a_client_that_takes_nothing_is_cut_off(authority):
