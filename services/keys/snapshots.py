@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol
 
+import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 
@@ -95,6 +96,14 @@ async def parts(capture: Capture) -> AsyncIterator[bytes]:
         yield snapshots.frame(chunk)
 
 
+class _Found(msgspec.Struct, frozen=True):
+    """The index with its sequence, 0 for none, and the snapshots that serve: whole, of this log."""
+
+    seq: int
+    index: Index
+    kept: tuple[Manifest, ...]
+
+
 class Snapshots:
     """The snapshots on the bus: written when the log has grown, the last two kept."""
 
@@ -138,12 +147,13 @@ class Snapshots:
         self._looks += 1
         if self._looks % _CHECK_LOOKS != 1 and not self._is_due(self._newest):
             return
-        _, _, kept = await self._read()
+        found = await self._read()
+        kept = found.kept
         if kept and kept[0].rev > publisher.published_rev:
             return  # nobody can start from it yet; one more would push out the one that serves
         # A trimmed stream without a snapshot would be one nobody can start from.
         if self._is_due(kept[0] if kept else None) or (epoch.first_rev > 1 and not kept):
-            kept = (await self.write(epoch.id)).snapshots
+            kept = (await self._write(epoch.id, found)).snapshots
         if kept:
             self._newest = kept[0]
             REVISION.set(kept[0].rev)
@@ -167,10 +177,10 @@ class Snapshots:
         head = self._journal.state.rev
         if head <= _FILL_AT_MOST:
             return 1
-        await self._stream.create()
-        _, _, kept = await self._read()
+        found = await self._read()
+        kept = found.kept
         if not kept or head - kept[0].rev > _FILL_AT_MOST:
-            kept = (await self.write("")).snapshots
+            kept = (await self._write("", found)).snapshots
         return kept[0].rev
 
     async def write(self, epoch: str) -> Index:
@@ -179,20 +189,23 @@ class Snapshots:
         Raises Superseded when another replica did so first; BusUnavailable, also when a chunk is
         gone by then, as when the stream was made anew meanwhile; Unavailable.
         """
+        return await self._write(epoch, await self._read())
+
+    async def _write(self, epoch: str, found: _Found) -> Index:
+        """In place of what was found, and of nothing that another has put there since."""
         async with self._writing:
             await self._stream.create()
-            before, index, kept = await self._read()
             capture = Capture(self._journal.state, self._journal.log_bytes, epoch, self._new_id())
             digests = []
             for number, chunk in enumerate(capture.chunks()):
                 await self._stream.put(subjects.snapshot_chunk(capture.id, number), chunk)
                 digests.append(snapshots.digest(chunk))
             made = capture.manifest(digests)
-            new = snapshots.newest_two(index, made, kept)
+            new = snapshots.newest_two(found.index, made, found.kept)
             seq = await self._stream.put(
                 subjects.SNAPSHOT_INDEX,
                 snapshots.encode(new),
-                after=(subjects.SNAPSHOT_INDEX, before),
+                after=(subjects.SNAPSHOT_INDEX, found.seq),
             )
             await self._settle(new, seq)
             WRITTEN.inc()
@@ -215,11 +228,10 @@ class Snapshots:
             msg = "it lost a chunk of the snapshot that was just written"
             raise BusUnavailable(msg)
 
-    async def _read(self) -> tuple[int, Index, tuple[Manifest, ...]]:
-        """The index with its sequence, and the snapshots that serve: whole, of this log."""
+    async def _read(self) -> _Found:
         seq, index = await self._index()
         whole = tuple([each for each in index.snapshots if await self._is_whole(each)])
-        return seq, index, await self._of_this_log(Index(snapshots=whole))
+        return _Found(seq, index, await self._of_this_log(Index(snapshots=whole)))
 
     async def _is_whole(self, manifest: Manifest) -> bool:
         # Of all chunks there are, the server would name so many and no more.

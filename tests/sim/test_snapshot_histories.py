@@ -148,5 +148,36 @@ def test_snapshots_of_what_is_not_published_do_not_push_out_the_one_that_serves(
     assert fresh.lease.holds(fresh.clock()), fresh.readiness.parts()
 
 
+def test_of_two_that_write_what_is_not_published_one_does_not_push_out_what_serves(stage):
+    one, two = (stage.start(KeysProcess, name) for name in ("one", "two"))
+    stage.go_on(3.0)
+    for number in range(5):
+        stage.write(one, f"r{number}", allowed=True)
+    for task in two._tasks:  # it looks at nothing by itself from now on
+        task.cancel()
+    one.publisher._push = never
+    read = one.snapshots._read
+
+    async def write_another():
+        await two.journal.current()
+        await two.snapshots.write(one.publisher.epoch.id)
+
+    async def overtaken():
+        one.snapshots._read = read
+        found = await read()
+        two.spawn(write_another(), "a snapshot")
+        await asyncio.sleep(0.5)
+        one.spawn(one.write("another", KEY, allowed=True), "a write")
+        await asyncio.sleep(0.5)
+        return found
+
+    one.snapshots._read = overtaken
+    one.spawn(one.write("unpublished", KEY, allowed=True), "a write")
+    stage.go_on(3.0)
+
+    assert stage.world.violation is None, "\n".join(stage.world.trace)
+    assert snapshots_on(stage.site) == [6, 4]
+
+
 async def never():
     """Publish nothing."""
