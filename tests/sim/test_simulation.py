@@ -21,7 +21,7 @@ QUICKLY_FOUND = (
     "journal acknowledges before the append",
     "push applied without its chain",
     "stream trimmed beyond the older snapshot",
-    "index names chunks that are not there",
+    "snapshot of one behind replaces a newer",
 )
 """Planted bugs that break a promise within so many seeds; `make sim` runs all of them."""
 WITHIN = 50
