@@ -147,10 +147,10 @@ class Frames:
         return not self._buffer
 
 
-def newest_two(index: Index, added: Manifest, of_this_log: Sequence[Manifest]) -> Index:
-    """The index with `added`: it and the newest other one of this log's history."""
+def newest_two(added: Manifest, kept: Sequence[Manifest]) -> Index:
+    """The index with `added`: it and the newest of those that were kept."""
     others = sorted(
-        (m for m in index.snapshots if m in of_this_log and m.rev < added.rev),
+        (manifest for manifest in kept if manifest.rev < added.rev),
         key=lambda manifest: -manifest.rev,
     )
     return Index(snapshots=(added, *others[:1]))

@@ -61,6 +61,11 @@ async def until(condition, what, timeout_s=20.0):
         await asyncio.sleep(0.02)
 
 
+async def written(snapshots, epoch="e"):
+    """Have a snapshot written in place of what is there now."""
+    return await snapshots.write(epoch, await snapshots.read())
+
+
 async def accepts(port):
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)

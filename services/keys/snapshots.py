@@ -8,9 +8,8 @@ only when all of it is there.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 
@@ -96,11 +95,13 @@ async def parts(capture: Capture) -> AsyncIterator[bytes]:
         yield snapshots.frame(chunk)
 
 
-class _Found(msgspec.Struct, frozen=True):
-    """The index with its sequence, 0 for none, and the snapshots that serve: whole, of this log."""
+class Found(NamedTuple):
+    """What is on the bus: the index's sequence, 0 for none, and of its snapshots those that serve.
+
+    They are whole, and tell this log's history; newest first.
+    """
 
     seq: int
-    index: Index
     kept: tuple[Manifest, ...]
 
 
@@ -147,13 +148,13 @@ class Snapshots:
         self._looks += 1
         if self._looks % _CHECK_LOOKS != 1 and not self._is_due(self._newest):
             return
-        found = await self._read()
+        found = await self.read()
         kept = found.kept
         if kept and kept[0].rev > publisher.published_rev:
             return  # nobody can start from it yet; one more would push out the one that serves
         # A trimmed stream without a snapshot would be one nobody can start from.
         if self._is_due(kept[0] if kept else None) or (epoch.first_rev > 1 and not kept):
-            kept = (await self._write(epoch.id, found)).snapshots
+            kept = (await self.write(epoch.id, found)).snapshots
         if kept:
             self._newest = kept[0]
             REVISION.set(kept[0].rev)
@@ -177,22 +178,19 @@ class Snapshots:
         head = self._journal.state.rev
         if head <= _FILL_AT_MOST:
             return 1
-        found = await self._read()
+        found = await self.read()
         kept = found.kept
         if not kept or head - kept[0].rev > _FILL_AT_MOST:
-            kept = (await self._write("", found)).snapshots
+            kept = (await self.write("", found)).snapshots
         return kept[0].rev
 
-    async def write(self, epoch: str) -> Index:
-        """Put a snapshot of the head on the bus; returns the index that names it.
+    async def write(self, epoch: str, found: Found) -> Index:
+        """Put a snapshot of the head on the bus, in place of what was found there.
 
-        Raises Superseded when another replica did so first; BusUnavailable, also when a chunk is
-        gone by then, as when the stream was made anew meanwhile; Unavailable.
+        Returns the index that names it. Raises Superseded when another replica has put one there
+        since; BusUnavailable, also when a chunk is gone by then, as when the stream was made anew
+        meanwhile.
         """
-        return await self._write(epoch, await self._read())
-
-    async def _write(self, epoch: str, found: _Found) -> Index:
-        """In place of what was found, and of nothing that another has put there since."""
         async with self._writing:
             await self._stream.create()
             capture = Capture(self._journal.state, self._journal.log_bytes, epoch, self._new_id())
@@ -201,7 +199,7 @@ class Snapshots:
                 await self._stream.put(subjects.snapshot_chunk(capture.id, number), chunk)
                 digests.append(snapshots.digest(chunk))
             made = capture.manifest(digests)
-            new = snapshots.newest_two(found.index, made, found.kept)
+            new = snapshots.newest_two(made, found.kept)
             seq = await self._stream.put(
                 subjects.SNAPSHOT_INDEX,
                 snapshots.encode(new),
@@ -228,10 +226,11 @@ class Snapshots:
             msg = "it lost a chunk of the snapshot that was just written"
             raise BusUnavailable(msg)
 
-    async def _read(self) -> _Found:
+    async def read(self) -> Found:
+        """Look what is there. Raises BusUnavailable, Unavailable."""
         seq, index = await self._index()
         whole = tuple([each for each in index.snapshots if await self._is_whole(each)])
-        return _Found(seq, index, await self._of_this_log(Index(snapshots=whole)))
+        return Found(seq, await self._of_this_log(Index(snapshots=whole)))
 
     async def _is_whole(self, manifest: Manifest) -> bool:
         # Of all chunks there are, the server would name so many and no more.

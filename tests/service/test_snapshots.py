@@ -21,7 +21,7 @@ from shared.http import listen
 from shared.service import boottime
 from shared.snapshots import BadSnapshot
 from shared.streams import ChangeStream, SnapshotStream
-from tests.parts import free_port, nats_server, until
+from tests.parts import free_port, nats_server, until, written
 from tests.service.delivery_world import (
     LEASE_S,
     MemoryStore,
@@ -116,7 +116,7 @@ async def test_the_stream_is_trimmed_below_the_older_snapshot_and_replicas_start
     await until(lambda: early.responder.is_open, "the lease")
     for _ in range(2):
         await filled(journal, 60, publisher)
-        await publisher.snapshots.write(publisher.epoch.id)
+        await written(publisher.snapshots, publisher.epoch.id)
     await until(lambda: publisher.epoch.first_rev == 60, "the trimming")
     assert await until(lambda: stream_state(world), "the stream") == list(range(60, 121))
 
@@ -142,7 +142,7 @@ async def test_a_replica_that_was_away_while_its_next_change_was_trimmed_builds_
     feed.stop()
     for _ in range(2):
         await filled(journal, 60, publisher)
-        await publisher.snapshots.write(publisher.epoch.id)
+        await written(publisher.snapshots, publisher.epoch.id)
     await until(lambda: publisher.epoch.first_rev == 70, "the trimming")
 
     await world.stack.enter_async_context(task(feed.run(feed.responder)))
@@ -211,7 +211,7 @@ async def test_a_damaged_chunk_is_noticed_and_the_older_snapshot_taken(world, jo
     publisher, _ = await keys_side(world, journal)
     for _ in range(2):
         await filled(journal, 60, publisher)
-        index = await publisher.snapshots.write(publisher.epoch.id)
+        index = await written(publisher.snapshots, publisher.epoch.id)
     newest = index.snapshots[0]
     stream = SnapshotStream(await world.connect("keys"))
     await stream.put(subjects.snapshot_chunk(newest.id, 0), b"\x90")
@@ -226,7 +226,7 @@ async def test_a_replica_starts_from_its_own_copy_when_the_bus_has_none(world, j
     publisher, _ = await keys_side(world, journal)
     for _ in range(2):
         await filled(journal, 60, publisher)
-        await publisher.snapshots.write(publisher.epoch.id)
+        await written(publisher.snapshots, publisher.epoch.id)
     await until(lambda: publisher.epoch.first_rev == 60, "the trimming")
     bucket = (await world.policy()).bucket
     copy = OwnCopy(tmp_path / "policy")
@@ -249,7 +249,7 @@ async def test_a_replica_starts_from_its_own_copy_when_the_bus_has_none(world, j
 async def test_a_damaged_own_copy_is_ignored(world, journal, tmp_path, damage):
     publisher, _ = await keys_side(world, journal)
     await filled(journal, 60, publisher)
-    index = await publisher.snapshots.write(publisher.epoch.id)
+    index = await written(publisher.snapshots, publisher.epoch.id)
     feed = await world.policy()
     copy = OwnCopy(tmp_path)
     await copy.write(index.snapshots[0], feed.bucket.chunks(index.snapshots[0]))
@@ -273,7 +273,7 @@ async def test_a_damaged_own_copy_is_ignored(world, journal, tmp_path, damage):
 async def test_a_copy_of_damaged_chunks_never_replaces_a_good_one(world, journal, tmp_path):
     publisher, _ = await keys_side(world, journal)
     await filled(journal, 60, publisher)
-    index = await publisher.snapshots.write(publisher.epoch.id)
+    index = await written(publisher.snapshots, publisher.epoch.id)
     feed = await world.policy()
     copy, manifest = OwnCopy(tmp_path), index.snapshots[0]
     await copy.write(manifest, feed.bucket.chunks(manifest))
@@ -307,7 +307,7 @@ async def test_a_replica_starts_from_keys_when_the_bus_has_no_snapshot(world, jo
     publisher, _ = await keys_side(world, journal)
     for _ in range(2):
         await filled(journal, 60, publisher)
-        await publisher.snapshots.write(publisher.epoch.id)
+        await written(publisher.snapshots, publisher.epoch.id)
     await until(lambda: publisher.epoch.first_rev == 60, "the trimming")
     await SnapshotStream(await world.connect("keys")).purge()
     token = Secret("a-token-of-the-tests")
@@ -384,7 +384,7 @@ async def test_two_writers_at_once_leave_one_complete_snapshot(world, journal):
     one, other = [writer(journal, Together(await world.connect("keys"), barrier)) for _ in range(2)]
 
     async with asyncio.timeout(10):
-        outcomes = await asyncio.gather(one.write("e"), other.write("e"), return_exceptions=True)
+        outcomes = await asyncio.gather(written(one), written(other), return_exceptions=True)
 
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Index", "Superseded"]
     bucket = (await world.policy()).bucket
@@ -407,7 +407,7 @@ async def test_chunks_left_over_beyond_what_the_server_lists_end_no_snapshot(laz
             await client.flush()
     await until(lambda: has_stored(stream, began + LISTED + 1), "the chunks", 30)
 
-    index = await writer(journal, stream).write("e")
+    index = await written(writer(journal, stream))
 
     only = subjects.snapshot_chunk(index.snapshots[0].id, 0)
     assert await stream.subjects_under(subjects.SNAPSHOT_CHUNKS) == [only]

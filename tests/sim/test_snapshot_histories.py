@@ -6,6 +6,7 @@ from contextlib import suppress
 from shared import subjects
 from shared.snapshots import Index, decode_index
 from shared.streams import Superseded
+from tests.parts import written
 from tests.sim.parts import KeysProcess, PolicyProcess
 from tests.sim.stage import KEY, stage
 
@@ -31,7 +32,7 @@ def test_a_keys_replica_that_is_behind_does_not_push_out_newer_snapshots(stage):
     assert behind.journal.state.rev < 8
     assert snapshots_on(stage.site)[0] == 8
 
-    behind.spawn(behind.snapshots.write("e"), "a snapshot")
+    behind.spawn(written(behind.snapshots), "a snapshot")
     stage.go_on(2.0)
 
     assert stage.world.violation is None, "\n".join(stage.world.trace)
@@ -156,14 +157,14 @@ def test_of_two_that_write_what_is_not_published_one_does_not_push_out_what_serv
     for task in two._tasks:  # it looks at nothing by itself from now on
         task.cancel()
     one.publisher._push = never
-    read = one.snapshots._read
+    read = one.snapshots.read
 
     async def write_another():
         await two.journal.current()
-        await two.snapshots.write(one.publisher.epoch.id)
+        await written(two.snapshots)
 
     async def overtaken():
-        one.snapshots._read = read
+        one.snapshots.read = read
         found = await read()
         two.spawn(write_another(), "a snapshot")
         await asyncio.sleep(0.5)
@@ -171,7 +172,7 @@ def test_of_two_that_write_what_is_not_published_one_does_not_push_out_what_serv
         await asyncio.sleep(0.5)
         return found
 
-    one.snapshots._read = overtaken
+    one.snapshots.read = overtaken
     one.spawn(one.write("unpublished", KEY, allowed=True), "a write")
     stage.go_on(3.0)
 
