@@ -86,7 +86,7 @@ class Feed:
     async def run(self, responder: Responder) -> None:
         """Follow until cancelled. `responder` is open exactly while the lease holds."""
         self._pushed = await self._client.subscribe(subjects.CHANGES, cb=self._push)
-        asked = await self._client.subscribe(subjects.REPORT, cb=self._asked_to_report)
+        asked = await self._client.subscribe(subjects.REPORT, cb=self._report)
         try:
             while True:
                 self._wake.clear()
@@ -281,10 +281,7 @@ class Feed:
         if self._unreported and (not waiting or self._unreported >= _REPORT_EACH):
             await self._report()
 
-    async def _asked_to_report(self, _: Msg) -> None:
-        await self._report()
-
-    async def _report(self) -> None:
+    async def _report(self, _asked: Msg | None = None) -> None:
         if self._epoch is not None:
             self._unreported = 0
             record = encode(self._member(self._epoch))
