@@ -38,6 +38,23 @@ class Superseded(Exception):
     """A conditional publish was refused: something else stands there by now."""
 
 
+def new_beginning(now: float, chance: int) -> int:
+    """The sequence for a stream made at `now` (Unix time, s) to begin at.
+
+    Above all that one made earlier holds, as far as the clocks that told the time agree.
+
+    Began all at 1, a record of a stream made after a wipe could stand at the very sequence of the
+    one before: what a slow replica still writes on condition of that one would be stored, and what
+    it still purges up to there would be gone, until the log is published once more. Where clocks
+    are further apart than the making of two streams, `chance` still keeps the first from happening.
+    """
+    return int(now * 1000) * _PER_MS + chance % _PER_MS + 1
+
+
+def _beginning_now() -> int:
+    return new_beginning(time.time(), secrets.randbelow(_PER_MS))
+
+
 class ChangeStream:
     """The stream GRANTS as its users need it: leader reads, and publishing on a condition.
 
@@ -52,13 +69,13 @@ class ChangeStream:
         client: Client,
         *,
         replicas: int = 1,
-        beginning: Callable[[], int] | None = None,
+        beginning: Callable[[], int] = _beginning_now,
     ) -> None:
         """Use this connection; `replicas` are the servers that hold a stream made here.
 
         It begins at the sequence that `beginning` gives: new_beginning of now, as a rule.
         """
-        self._beginning = beginning or _beginning_now
+        self._beginning = beginning
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=_REQUEST_TIMEOUT_S)
         self._replicas = replicas
@@ -179,23 +196,6 @@ class ChangeStream:
                 await self._js.purge_stream(self.name, seq=below, subject=subject)
             except NotFoundError:
                 return
-
-
-def new_beginning(now: float, chance: int) -> int:
-    """The sequence for a stream made at `now` (Unix time, s) to begin at.
-
-    Above all that one made earlier holds, as far as the clocks that told the time agree.
-
-    Began all at 1, a record of a stream made after a wipe could stand at the very sequence of the
-    one before: what a slow replica still writes on condition of that one would be stored, and what
-    it still purges up to there would be gone, until the log is published once more. Where clocks
-    are further apart than the making of two streams, `chance` still keeps the first from happening.
-    """
-    return int(now * 1000) * _PER_MS + chance % _PER_MS + 1
-
-
-def _beginning_now() -> int:
-    return new_beginning(time.time(), secrets.randbelow(_PER_MS))
 
 
 class SnapshotStream(ChangeStream):
