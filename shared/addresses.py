@@ -68,6 +68,11 @@ def _plain(text: str) -> Address | None:
     return found
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is an address, and no name."""
+    return _plain(host) is not None
+
+
 def is_public(address: str) -> bool:
     """Whether an address is of the Internet: one of no machine, network or cloud of ours."""
     found = _plain(address)

@@ -1,7 +1,6 @@
 """Opens connections to upstreams: a name looked up and judged, through a proxy, over TLS."""
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -11,7 +10,7 @@ from services.gateway.target import Target
 from services.gateway.tunnels import Proxies, open_tunnel
 from services.gateway.upstream_tls import Secured, UpstreamTls
 from services.gateway.wire import READ_AT_ONCE, Connection
-from shared.addresses import Reach
+from shared.addresses import Reach, is_address
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
@@ -38,39 +37,26 @@ class Lookups:
         """Ask `resolve`, which raises OSError for a name that stands for nothing."""
         self._loop = asyncio.get_running_loop()
         self._resolve = resolve
-        self._asked: dict[str, list[tuple[float, asyncio.Task[Sequence[str]]]]] = {}
+        self._asked: dict[str, list[tuple[float, asyncio.Future[Sequence[str]]]]] = {}
 
     async def addresses(self, host: str) -> Sequence[str]:
         """The addresses of a host, in the order to try them. OSError, ValueError: it has none."""
-        if _is_address(host):
+        if is_address(host):
             return [host]
         asked = self._asked.setdefault(host, [])
         now = self._loop.time()
         if not asked or (len(asked) < _AT_ONCE and now - asked[-1][0] >= _PATIENCE_S):
-            task = self._loop.create_task(self._ask(host))
-            asked.append((now, task))
-            task.add_done_callback(lambda done: self._forget(host, done))
+            found = asyncio.ensure_future(self._resolve(host))
+            asked.append((now, found))
+            found.add_done_callback(lambda done: self._forget(host, now, done))
         return await asyncio.shield(asked[-1][1])
 
-    async def _ask(self, host: str) -> Sequence[str]:
-        return await self._resolve(host)
-
-    def _forget(self, host: str, done: asyncio.Task[Sequence[str]]) -> None:
-        left = [each for each in self._asked[host] if each[1] is not done]
-        if left:
-            self._asked[host] = left
-        else:
+    def _forget(self, host: str, began: float, done: asyncio.Future[Sequence[str]]) -> None:
+        self._asked[host].remove((began, done))
+        if not self._asked[host]:
             del self._asked[host]
         if not done.cancelled():
             done.exception()  # seen, also when everybody has left
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 class Dialer:
