@@ -78,6 +78,7 @@ class LogWriter:
         self._room = select.poll()
         self._room.register(self._number, select.POLLOUT)
         self._lines: deque[bytes] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_due = False
         self._writing = threading.RLock()
         self._untold = 0
@@ -88,7 +89,8 @@ class LogWriter:
         """Write a line, its newline included, at the end of this turn of the running loop."""
         self._keep(line)
         if not self._is_due:
-            asyncio.get_running_loop().call_soon(self._turn_ends)
+            self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self._turn_ends)
             self._is_due = True
 
     def write(self, text: str) -> int:
@@ -129,8 +131,7 @@ class LogWriter:
             while goes_on and self._lines and self._room.poll(0):
                 goes_on = self._write_some()
         if self._lines:
-            with suppress(RuntimeError):  # outside a loop the next line comes back for it
-                self._come_back()
+            self._come_back()
         elif goes_on and self._untold:
             count, self._untold = self._untold, 0
             self._tell(count)
@@ -171,9 +172,18 @@ class LogWriter:
         return found
 
     def _come_back(self) -> None:
-        if not self._is_due:
-            asyncio.get_running_loop().call_later(_AGAIN_S, self._turn_ends)
-            self._is_due = True
+        """Have the loop write what is left, from any thread; without one, the next line does."""
+        if self._is_due:
+            return
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            with suppress(RuntimeError):  # that loop has ended
+                if self._loop is not None:
+                    self._loop.call_soon_threadsafe(self._come_back)
+            return
+        self._loop.call_later(_AGAIN_S, self._turn_ends)
+        self._is_due = True
 
 
 STDERR = LogWriter(2)

@@ -36,12 +36,11 @@ def line(number):
 
 async def read_until(reader, is_enough):
     """The whole lines that come until `is_enough` of them have."""
-    loop = asyncio.get_running_loop()
     found, rest = [], b""
     while not is_enough(found):
-        async with asyncio.timeout(10):
-            data = await loop.run_in_executor(None, os.read, reader, 65536)
-        *whole, rest = (rest + data).split(b"\n")
+        # Never a thread that reads: it would keep a test that failed from ending.
+        await until(lambda: select.select([reader], [], [], 0)[0], "more lines", 10)
+        *whole, rest = (rest + os.read(reader, 65536)).split(b"\n")
         found += [json.loads(each) for each in whole]
     return found
 
@@ -162,6 +161,22 @@ async def test_threads_and_the_loop_write_whole_lines(pipe):
     assert sorted(each["number"] for each in found) == list(range(2000))
     for thread in threads:
         thread.join()
+
+
+async def test_what_a_thread_found_no_room_for_is_written_once_there_is(pipe):
+    reader, writing = pipe
+    writer = LogWriter(writing)
+    writer.add(line(0))
+    await asyncio.sleep(0)
+
+    def write():
+        for number in range(1, 2000):
+            writer.write(line(number).decode())
+
+    await asyncio.to_thread(write)
+    assert is_full(writing)
+    found = await read_until(reader, lambda lines: len(lines) == 2000)
+    assert [each["number"] for each in found] == list(range(2000))
 
 
 async def test_a_terminal_with_room_for_a_part_of_a_line_holds_nobody_up():
