@@ -13,6 +13,22 @@ settings.register_profile("grantgate", deadline=None)
 settings.load_profile("grantgate")
 
 
+LIMIT = pytest.StashKey()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item, settings):
+    """Keep a test's limit, for what comes after its failure."""
+    item.stash[LIMIT] = settings
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node):
+    """Give a test that failed its limit again: pytest-timeout no longer watches its clean-up."""
+    if LIMIT in node.stash:
+        node.ihook.pytest_timeout_set_timer(item=node, settings=node.stash[LIMIT])
+
+
 def pytest_asyncio_loop_factories():
     """Run on the event loop that production runs on."""
     return {"uvloop": uvloop.new_event_loop}

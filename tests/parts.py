@@ -31,7 +31,8 @@ def free_port():
     """
     of = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     mine = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    found = (port for port in free_ports(len(_handed_out) + 64 * of) if port % of == mine)
+    # One that takes the place of a process that died has the next number, and its remainder.
+    found = (port for port in free_ports(len(_handed_out) + 64 * of) if port % of == mine % of)
     port = next(port for port in found if port not in _handed_out)
     _handed_out.add(port)
     return port
