@@ -123,14 +123,23 @@ def upstreams(openai, claude, dead_port, extra):
     return Upstreams({each.id: each for each in found})
 
 
+HASTY = pytest.mark.limits(
+    header_limit_s=0.5,
+    body_timeout_s=0.5,
+    upstream_first_byte_timeout_s=1.0,
+    upstream_idle_timeout_s=0.5,
+)
+"""For tests of what happens when nothing comes. All others have time, on a busy machine too."""
+
+
 def settings(**changes):
     values = {
         "max_body_bytes": 1024 * 1024,
-        "body_timeout_s": 0.5,
-        "drain_s": 2.0,
-        "connect_timeout_s": 1.0,
-        "upstream_first_byte_timeout_s": 1.0,
-        "upstream_idle_timeout_s": 0.5,
+        "body_timeout_s": 30.0,
+        "drain_s": 20.0,
+        "connect_timeout_s": 30.0,
+        "upstream_first_byte_timeout_s": 30.0,
+        "upstream_idle_timeout_s": 30.0,
     }
     return Settings(**(values | changes))
 
@@ -138,7 +147,7 @@ def settings(**changes):
 @asynccontextmanager
 async def running(
     *,
-    header_limit_s=0.5,
+    header_limit_s=30.0,
     idle_s=75.0,
     policy=None,
     extra=lambda *_ports: (),
@@ -205,9 +214,10 @@ async def running(
 
 
 @pytest.fixture
-async def world(capfd):
+async def world(capfd, request):
     """A world whose wires and logs are searched for secrets when the test is over."""
-    async with running() as built:
+    limits = request.node.get_closest_marker("limits")
+    async with running(**(limits.kwargs if limits else {})) as built:
         yield built
     for recorder in (built.openai, built.claude):
         assert KEY.encode() not in recorder.received

@@ -14,6 +14,7 @@ from shared.catalogue import VERSIONED
 from shared.credentials import Secret, mint
 from shared.decisions import MASTER, Allow, Listing, ListQuestion, Question
 from tests.service.gateway_world import (
+    HASTY,
     KEY,
     MASTER_KEY,
     OTHER_KEY,
@@ -238,6 +239,7 @@ async def test_an_unreachable_upstream_is_502(client):
     assert "127.0.0.1" not in answer.body.decode()
 
 
+@HASTY
 async def test_a_silent_upstream_is_504(world, client):
     async def silent(_recorded, _writer):
         await world.openai.client_left.wait()

@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from tests.parts import until
-from tests.service.gateway_world import KEY, OTHER_KEY, raw_request, running, world
+from tests.service.gateway_world import HASTY, KEY, OTHER_KEY, raw_request, running, world
 from tests.service.recording import OK_BODY, hang_up, reply, say, statuses
 
 __all__ = ["world"]
@@ -232,7 +232,7 @@ async def test_of_an_unknown_key_no_model_is_asked_about(world, headers, body):
 
 @pytest.mark.parametrize("target", ["/v1/chat/completions", "/key/generate"])
 async def test_an_unknown_key_that_withholds_its_body_holds_no_place(target):
-    async with running(body_timeout_s=30.0) as world:
+    async with running() as world:
         head = raw_request(b"", headers=["Content-Length: 17"], key=OTHER_KEY, target=target)
         assert await first_status(world, head) == 401
         assert world.gateway.load.in_flight == 0
@@ -299,9 +299,10 @@ async def test_a_large_body_within_the_limit_arrives_whole():
         assert world.openai.requests[0].json()["input"] == "x" * 900_000
 
 
-# Time limits: the world's are half a second each.
+# Time limits: a hasty world's are half a second each.
 
 
+@HASTY
 @pytest.mark.parametrize("begun", [b"P", b"POST /v1/chat", raw_request()[:-40]])
 async def test_a_header_that_does_not_end_is_closed(world, begun):
     before = asyncio.get_running_loop().time()
@@ -309,6 +310,7 @@ async def test_a_header_that_does_not_end_is_closed(world, begun):
     assert asyncio.get_running_loop().time() - before < 3
 
 
+@HASTY
 async def test_a_header_that_does_not_end_on_a_used_connection_is_closed(world):
     first = raw_request().replace(b"Connection: close\r\n", b"")
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
@@ -321,6 +323,7 @@ async def test_a_header_that_does_not_end_on_a_used_connection_is_closed(world):
     await hang_up(writer)
 
 
+@HASTY
 async def test_a_header_is_timed_anew_after_one_that_came_in_pieces(world):
     first = raw_request().replace(b"Connection: close\r\n", b"")
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
@@ -371,12 +374,14 @@ async def test_a_request_that_comes_while_another_is_answered_waits_its_turn(wor
     await hang_up(writer)
 
 
+@HASTY
 async def test_a_slow_connection_holds_no_other_up(world):
     slow = [asyncio.create_task(say(world.port, b"POST /", timeout_s=5)) for _ in range(100)]
     assert await first_status(world, raw_request()) == 200
     assert await asyncio.gather(*slow) == [b""] * 100
 
 
+@HASTY
 async def test_a_body_that_does_not_end_is_408(world):
     data = raw_request(BODY[:5], headers=["Content-Length: 17"])
     assert await first_status(world, data) == 408

@@ -107,7 +107,7 @@ async def test_row_50_an_address_has_so_many_connections_and_the_next_is_closed(
 
 
 async def test_row_31_a_client_that_takes_nothing_of_its_answer_is_cut_off():
-    async with running(client_stall_timeout_s=0.2, upstream_idle_timeout_s=20.0) as world:
+    async with running(client_stall_timeout_s=0.2) as world:
 
         async def endless(_recorded, writer):
             writer.write(SSE_HEAD)
@@ -141,7 +141,7 @@ async def test_row_31_a_client_that_takes_nothing_of_a_whole_last_answer_is_cut_
 
 
 async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it():
-    async with running(client_stall_timeout_s=0.5, upstream_idle_timeout_s=20.0) as world:
+    async with running(client_stall_timeout_s=0.5) as world:
         size = 8 * 1024 * 1024
         world.openai.answering(b"y" * size)
         reader, writer = await asyncio.open_connection("127.0.0.1", world.port, limit=4096)

@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from tests.parts import until
-from tests.service.gateway_world import raw_request, running, world
+from tests.service.gateway_world import HASTY, raw_request, running, world
 from tests.service.recording import SSE_HEAD, chunk, hang_up, say, statuses
 
 __all__ = ["world"]
@@ -65,6 +65,7 @@ async def test_an_event_is_passed_on_before_the_next_exists(world):
     await hang_up(writer)
 
 
+@HASTY
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
 @pytest.mark.parametrize("ending", ["close", "reset", "stall"])
 async def test_an_upstream_that_dies_mid_stream_is_an_error_and_no_end(world, path, ending):
@@ -166,7 +167,7 @@ async def test_a_client_that_leaves_closes_its_upstream_within_a_second(world):
 
 
 async def test_a_client_that_leaves_before_the_first_byte_closes_its_upstream():
-    async with running(upstream_first_byte_timeout_s=20.0) as world:
+    async with running() as world:
 
         async def silent(_recorded, _writer):
             await world.openai.client_left.wait()
@@ -219,7 +220,7 @@ async def test_slow_readers_slow_their_upstream_and_hold_no_memory(world):
 
 async def test_a_stop_refuses_new_work_and_lets_streams_end():
     finish = asyncio.Event()
-    async with running(upstream_idle_timeout_s=20.0) as world:
+    async with running() as world:
 
         async def until_told(_recorded, writer):
             writer.write(SSE_HEAD + chunk(b"data: 1\n\n"))
