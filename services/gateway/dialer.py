@@ -2,61 +2,22 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from aiohappyeyeballs import AddrInfoType, start_connection
+
 from services.gateway.answer import AddressRefused
+from services.gateway.lookups import Lookups, Resolve, addresses_of
 from services.gateway.target import Target
 from services.gateway.tunnels import Proxies, open_tunnel
 from services.gateway.upstream_tls import Secured, UpstreamTls
 from services.gateway.wire import READ_AT_ONCE, Connection
-from shared.addresses import Reach, is_address
+from shared.addresses import Reach
 
-Resolve = Callable[[str], Awaitable[Sequence[str]]]
-
-
-async def addresses_of(host: str) -> list[str]:
-    """What a name stands for now. OSError when nothing does."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(each[4][0]) for each in found))
-
-
-_AT_ONCE = 2
-_PATIENCE_S = 1.0
-"""After which somebody asks a second time: one lost packet holds a look-up up for five seconds."""
-
-
-class Lookups:
-    """What names stand for, each asked about at most twice at a time.
-
-    A look-up cannot be ended, and there is room for some dozens: a name that a nameserver is
-    silent about would take all of it, were each request for it to ask anew.
-    """
-
-    def __init__(self, resolve: Resolve) -> None:
-        """Ask `resolve`, which raises OSError for a name that stands for nothing."""
-        self._loop = asyncio.get_running_loop()
-        self._resolve = resolve
-        self._asked: dict[str, list[tuple[float, asyncio.Future[Sequence[str]]]]] = {}
-
-    async def addresses(self, host: str) -> Sequence[str]:
-        """The addresses of a host, in the order to try them. OSError, ValueError: it has none."""
-        if is_address(host):
-            return [host]
-        asked = self._asked.setdefault(host, [])
-        now = self._loop.time()
-        if not asked or (len(asked) < _AT_ONCE and now - asked[-1][0] >= _PATIENCE_S):
-            found = asyncio.ensure_future(self._resolve(host))
-            asked.append((now, found))
-            found.add_done_callback(lambda done: self._forget(host, now, done))
-        return await asyncio.shield(asked[-1][1])
-
-    def _forget(self, host: str, began: float, done: asyncio.Future[Sequence[str]]) -> None:
-        self._asked[host].remove((began, done))
-        if not self._asked[host]:
-            del self._asked[host]
-        if not done.cancelled():
-            done.exception()  # seen, also when everybody has left
+_NEXT_S = 0.25
+"""After which the next of a name's addresses is tried beside the one that does not answer: RFC 8305
+recommends it."""
 
 
 class Dialer:
@@ -122,13 +83,20 @@ class Dialer:
     async def _connect(
         self, addresses: Sequence[str], port: int, protocol: asyncio.BaseProtocol
     ) -> asyncio.Transport:
-        """Connect to the first of these that takes it."""
-        problem: OSError | None = None
-        for address in addresses:
-            try:
-                transport, _ = await self._loop.create_connection(lambda: protocol, address, port)
-            except OSError as error:
-                problem = error
-            else:
-                return transport
-        raise problem or AddressRefused
+        """Connect to the first of these that takes it; one that is silent holds up no other."""
+        if not addresses:
+            raise AddressRefused
+        found = [_info(address, port) for address in addresses]
+        sock = await start_connection(found, happy_eyeballs_delay=_NEXT_S, loop=self._loop)
+        try:
+            transport, _ = await self._loop.create_connection(lambda: protocol, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return transport
+
+
+def _info(address: str, port: int) -> AddrInfoType:
+    """An address as `getaddrinfo` gives it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)

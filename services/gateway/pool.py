@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from services.gateway.answer import Answer, Broken, ConnectTimeout, Unreachable
-from services.gateway.dialer import Dialer, Resolve, addresses_of
+from services.gateway.dialer import Dialer
+from services.gateway.lookups import Resolve, addresses_of
 from services.gateway.target import Target
 from services.gateway.tunnels import NO_PROXIES, Proxies
 from services.gateway.upstream_tls import UpstreamTls

@@ -97,21 +97,34 @@ MUTATIONS = (
         ),
     ),
     *of_gateway(
+        "lookups",
+        (
+            "        if asked.running < _AT_ONCE:\n",
+            "        if True:\n",
+            f"{REACH}::test_a_name_nobody_answers_for_is_not_asked_about_by_each_who_wants_it",
+        ),
+        (
+            "        if asked.again is None:\n",
+            "        if True:\n",
+            f"{REACH}::test_a_name_nobody_answers_for_is_not_asked_about_by_each_who_wants_it",
+        ),
+        (
+            "            elif not asked.running:\n",
+            "            else:\n",
+            f"{REACH}::test_the_first_of_two_look_ups_that_finds_some_answers_all_who_wait",
+        ),
+        (
+            "                asked.answer.exception()  # seen, also when everybody has left\n",
+            "                pass\n",
+            f"{REACH}::test_a_look_up_that_fails_when_everybody_has_left_troubles_nobody",
+        ),
+    ),
+    *of_gateway(
         "dialer",
         (
-            "len(asked) < _AT_ONCE and ",
-            "",
-            f"{REACH}::test_a_name_nobody_answers_for_is_not_asked_about_by_each_who_wants_it",
-        ),
-        (
-            "and now - asked[-1][0] >= _PATIENCE_S",
-            "",
-            f"{REACH}::test_a_name_nobody_answers_for_is_not_asked_about_by_each_who_wants_it",
-        ),
-        (
-            "            done.exception()  # seen, also when everybody has left\n",
-            "            pass\n",
-            f"{REACH}::test_a_look_up_that_fails_when_everybody_has_left_troubles_nobody",
+            "happy_eyeballs_delay=_NEXT_S",
+            "happy_eyeballs_delay=None",
+            f"{REACH}::test_an_address_that_is_silent_holds_up_no_other",
         ),
         (
             "self._permitted.permits(target.host, each)",

@@ -3,12 +3,15 @@
 import asyncio
 import gc
 import json
+import socket
 import ssl
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from services.gateway import dialer
+from services.gateway import lookups
 from services.gateway.answer import AddressRefused, ConnectTimeout, Unreachable
+from services.gateway.lookups import Lookups
 from services.gateway.target import target_of
 from services.gateway.tunnels import Proxies
 from services.gateway.upstream_tls import UpstreamTls
@@ -137,7 +140,31 @@ async def test_row_70_a_stored_model_reaches_no_address_of_ours_through_the_gate
         assert b"127.0.0.1" not in answer
 
 
-async def test_a_name_nobody_answers_for_is_not_asked_about_by_each_who_wants_it(monkeypatch):
+@contextmanager
+def silent(host, port):
+    """An address that answers nobody: what queues there is full."""
+    with socket.socket() as listener, ExitStack() as waiting:
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(4):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((host, port))
+        yield
+
+
+async def test_an_address_that_is_silent_holds_up_no_other():
+    both = names(["127.0.0.2", "127.0.0.1"])
+    async with Origin(SIZED).running() as origin, pools(resolve=both) as made:
+        with silent("127.0.0.2", origin.port):
+            assert await ask(made, f"http://{NAME}:{origin.port}/", is_checked=False) == BODY
+
+
+@pytest.mark.parametrize(("patience_s", "times"), [(30.0, 1), (0.0, 2)])
+async def test_a_name_nobody_answers_for_is_not_asked_about_by_each_who_wants_it(
+    monkeypatch, patience_s, times
+):
+    monkeypatch.setattr(lookups, "_PATIENCE_S", patience_s)
     answered, asked = asyncio.Event(), []
 
     async def resolve(host):
@@ -145,46 +172,58 @@ async def test_a_name_nobody_answers_for_is_not_asked_about_by_each_who_wants_it
         await answered.wait()
         return ["127.0.0.1"]
 
-    async def all_wait(made, url):
-        tries = (ask(made, url, is_checked=False) for _ in range(50))
-        outcomes = await asyncio.gather(*tries, return_exceptions=True)
-        assert {type(outcome) for outcome in outcomes} == {ConnectTimeout}
-
     async with (
         Origin(*[SIZED] * 2).running() as origin,
         pools(resolve=resolve, connect_timeout_s=0.2) as made,
     ):
         url = f"http://{NAME}:{origin.port}/"
-        await all_wait(made, url)
-        assert asked == [NAME]
+        tries = (ask(made, url, is_checked=False) for _ in range(50))
+        outcomes = await asyncio.gather(*tries, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {ConnectTimeout}
+        assert asked == [NAME] * times
         assert await ask(made, f"http://127.0.0.1:{origin.port}/", is_checked=False) == BODY
-        monkeypatch.setattr(dialer, "_PATIENCE_S", 0.0)
-        await all_wait(made, url)
-        assert asked == [NAME, NAME]
         answered.set()
         assert await ask(made, url, is_checked=False) == BODY
-        assert asked == [NAME, NAME]  # one that had been under way
+        assert asked == [NAME] * times  # one that had been under way
 
 
-async def test_a_look_up_whose_packet_was_lost_holds_up_nobody_for_long(monkeypatch):
-    monkeypatch.setattr(dialer, "_PATIENCE_S", 0.01)
-    lost = asyncio.Event()
+async def test_a_look_up_whose_packet_was_lost_holds_up_nobody(monkeypatch):
+    monkeypatch.setattr(lookups, "_PATIENCE_S", 0.01)
+    lost = []
 
     async def resolve(_):
-        if not lost.is_set():
-            lost.set()
-            await asyncio.Event().wait()
+        if not lost:
+            lost.append(asyncio.Event())
+            await lost[0].wait()
         return ["127.0.0.1"]
 
-    async with Origin(SIZED).running() as origin, pools(resolve=resolve) as made:
+    async with Origin(*[SIZED] * 3).running() as origin, pools(resolve=resolve) as made:
         url = f"http://{NAME}:{origin.port}/"
-        first = asyncio.create_task(ask(made, url, is_checked=False))
-        await lost.wait()
-        (begun,) = made._dialer._lookups._asked[NAME]
-        await until(lambda: asyncio.get_running_loop().time() > begun[0] + 0.01, "the patience")
+        tries = [ask(made, url, is_checked=False) for _ in range(2)]
+        assert await asyncio.gather(*tries) == [BODY] * 2
         assert await ask(made, url, is_checked=False) == BODY
-        begun[1].cancel()
-        await asyncio.gather(first, return_exceptions=True)
+        lost[0].set()
+        await until(lambda: not made._dialer._lookups._asked, "the end of the lost one")
+
+
+async def test_the_first_of_two_look_ups_that_finds_some_answers_all_who_wait(monkeypatch):
+    monkeypatch.setattr(lookups, "_PATIENCE_S", 0.01)
+    running = []
+
+    def resolve(_):
+        running.append(asyncio.get_running_loop().create_future())
+        return running[-1]
+
+    names_of = Lookups(resolve)
+    first = asyncio.create_task(names_of.addresses(NAME))
+    await until(lambda: len(running) == 2, "the second look-up")
+    second = asyncio.create_task(names_of.addresses(NAME))
+    running[1].set_exception(OSError())
+    await asyncio.sleep(0.05)
+    assert not first.done()
+    running[0].set_result(["10.0.0.1"])
+    assert [await first, await second] == [["10.0.0.1"]] * 2
+    await until(lambda: not names_of._asked, "the end of both")
 
 
 async def test_a_look_up_that_fails_when_everybody_has_left_troubles_nobody():
