@@ -85,12 +85,20 @@ class LogWriter:
         self._is_within = False
         self._before = b""
 
+    def use(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have this loop go on with what a thread could not write at once.
+
+        It is learned, too, from what is written in a loop; until then the next line goes on.
+        """
+        self._loop = loop
+        self._is_due = False  # what the loop before had to do, it no longer does
+
     def add(self, line: bytes) -> None:
         """Write a line, its newline included, at the end of this turn of the running loop."""
         self._keep(line)
+        loop = self._learn()
         if not self._is_due:
-            self._loop = asyncio.get_running_loop()
-            self._loop.call_soon(self._turn_ends)
+            loop.call_soon(self._turn_ends)
             self._is_due = True
 
     def write(self, text: str) -> int:
@@ -107,7 +115,7 @@ class LogWriter:
         end = time.monotonic() + _LAST_S
         while self._lines and time.monotonic() < end:
             with self._writing:
-                self._room.poll(_LAST_S * 1000)
+                self._room.poll(max(0.0, end - time.monotonic()) * 1000)
             self._empty()
 
     def _keep(self, line: bytes) -> None:
@@ -171,19 +179,20 @@ class LogWriter:
             found.append(lines.popleft())
         return found
 
+    def _learn(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self.use(loop)
+        return loop
+
     def _come_back(self) -> None:
-        """Have the loop write what is left, from any thread; without one, the next line does."""
-        if self._is_due:
+        with suppress(RuntimeError):  # of another thread
+            self._learn()
+        if self._loop is None or self._is_due:
             return
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:
-            with suppress(RuntimeError):  # that loop has ended
-                if self._loop is not None:
-                    self._loop.call_soon_threadsafe(self._come_back)
-            return
-        self._loop.call_later(_AGAIN_S, self._turn_ends)
         self._is_due = True
+        with suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(self._loop.call_later, _AGAIN_S, self._turn_ends)
 
 
 STDERR = LogWriter(2)

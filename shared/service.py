@@ -171,6 +171,7 @@ def run(
     async def live() -> int:
         stopping = Stopping()
         loop = asyncio.get_running_loop()
+        STDERR.use(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.ask)
         # Until, and unless, a service has something to reload: it must not die of it.

@@ -166,17 +166,35 @@ async def test_threads_and_the_loop_write_whole_lines(pipe):
 async def test_what_a_thread_found_no_room_for_is_written_once_there_is(pipe):
     reader, writing = pipe
     writer = LogWriter(writing)
-    writer.add(line(0))
-    await asyncio.sleep(0)
+    writer.use(asyncio.get_running_loop())
 
     def write():
-        for number in range(1, 2000):
+        for number in range(2000):
             writer.write(line(number).decode())
 
     await asyncio.to_thread(write)
     assert is_full(writing)
     found = await read_until(reader, lambda lines: len(lines) == 2000)
     assert [each["number"] for each in found] == list(range(2000))
+
+
+def test_what_a_loop_left_when_it_ended_is_written_by_the_next(pipe):
+    reader, writing = pipe
+    writer = LogWriter(writing)
+
+    async def leave():
+        for number in range(2000):
+            writer.add(line(number))
+        await asyncio.sleep(0)
+        assert is_full(writing)
+
+    async def go_on():
+        writer.add(line(2000))
+        return await read_until(reader, lambda lines: len(lines) == 2001)
+
+    asyncio.run(leave())
+    found = asyncio.run(go_on())
+    assert [each["number"] for each in found] == list(range(2001))
 
 
 async def test_a_terminal_with_room_for_a_part_of_a_line_holds_nobody_up():
