@@ -1,8 +1,9 @@
 """A table built beside the one in use, from the best snapshot there is; swapped in when done."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from functools import partial
 
 import structlog
 from prometheus_client import Counter
@@ -47,11 +48,7 @@ class Rebuilder:
 
         Raises NothingToStartFrom, BusUnavailable.
         """
-        try:
-            built = await self._from_snapshots(epoch) or await self._from_keys(epoch)
-        except Unreadable as error:
-            msg = "the snapshots hold records that this version cannot even name"
-            raise NothingToStartFrom(msg) from error
+        built = await self._from_snapshots(epoch) or await self._from_keys(epoch)
         if built is not None:
             return built
         if epoch.first_rev <= 1:
@@ -60,34 +57,25 @@ class Rebuilder:
         raise NothingToStartFrom(msg)
 
     async def _from_snapshots(self, epoch: Epoch) -> GrantTable | None:
-        offers: list[tuple[Manifest, str]] = []
+        offers: list[tuple[Manifest, str, Callable[[], AsyncGenerator[bytes, None]]]] = []
         if self._copy is not None and (own := await self._copy.manifest()) is not None:
-            offers.append((own, "disk"))
+            offers.append((own, "disk", self._copy.chunks))
         if self._bucket is not None:
             try:
-                offers += [(manifest, "bus") for manifest in (await self._bucket.index()).snapshots]
+                kept = (await self._bucket.index()).snapshots
+                offers += [(each, "bus", partial(self._bucket.chunks, each)) for each in kept]
             except (BusUnavailable, BadSnapshot) as problem:
                 log.warning("snapshots_unreadable", why=str(problem))
         # Newest first; of the same revision the one on disk, which costs the bus nothing.
-        for manifest, source in sorted(offers, key=lambda offer: -offer[0].rev):
+        for manifest, source, read in sorted(offers, key=lambda offer: -offer[0].rev):
             if not await self._joins(manifest, epoch):
                 continue
             try:
-                async with aclosing(self._chunks(manifest, source)) as chunks:
+                async with aclosing(read()) as chunks:
                     return await _filled(manifest, chunks, source)
-            except (BadSnapshot, BusUnavailable, OSError) as problem:
+            except (BadSnapshot, BusUnavailable, OSError, Unreadable) as problem:
                 log.warning("snapshot_ignored", source=source, why=str(problem))
         return None
-
-    async def _chunks(self, manifest: Manifest, source: str) -> AsyncGenerator[bytes, None]:
-        if source == "disk" and self._copy is not None:
-            chunks = self._copy.chunks()
-        elif self._bucket is not None:
-            chunks = self._bucket.chunks(manifest)
-        else:
-            return
-        async for chunk in chunks:
-            yield chunk
 
     async def _from_keys(self, epoch: Epoch) -> GrantTable | None:
         # A stream that holds every change needs no help of keys.
@@ -97,7 +85,7 @@ class Rebuilder:
             async with self.keys.snapshot() as (manifest, chunks):
                 if await self._joins(manifest, epoch):
                     return await _filled(manifest, chunks, "keys")
-        except (BadSnapshot, Unreachable) as problem:
+        except (BadSnapshot, Unreachable, Unreadable) as problem:
             log.warning("snapshot_ignored", source="keys", why=str(problem))
         return None
 
@@ -106,7 +94,10 @@ class Rebuilder:
         if manifest.rev < epoch.first_rev:
             return False
         stored = await self._stream.last(subjects.change(manifest.rev))
-        return stored is not None and decode_change(stored[1]).chain == manifest.chain
+        try:
+            return stored is not None and decode_change(stored[1]).chain == manifest.chain
+        except Unreadable:
+            return False
 
 
 async def _filled(manifest: Manifest, chunks: AsyncIterator[bytes], source: str) -> GrantTable:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from services.dev.bundled import NATS_CONF
 from services.keys import internal
@@ -263,6 +264,28 @@ async def test_a_damaged_own_copy_is_ignored(world, journal, tmp_path, damage):
             "other": b"something else entirely",
         }[damage]
     )
+
+    late = await world.policy(copy=copy)
+
+    await until(lambda: late.responder.is_open, "the lease")
+    assert holds(late, journal)
+
+
+async def test_a_copy_whose_records_cannot_be_named_keeps_no_other_from_being_tried(
+    world, journal, tmp_path
+):
+    publisher, _ = await keys_side(world, journal)
+    for _ in range(2):
+        await filled(journal, 60, publisher)
+        index = await written(publisher.snapshots, publisher.epoch.id)
+    await until(lambda: publisher.epoch.first_rev == 60, "the trimming")
+    newest, unnamed = index.snapshots[0], b"\x91\xc0"
+
+    async def chunks():
+        yield unnamed
+
+    copy = OwnCopy(tmp_path)
+    await copy.write(replace(newest, chunks=(snapshots.digest(unnamed),)), chunks())
 
     late = await world.policy(copy=copy)
 
