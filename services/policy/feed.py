@@ -105,7 +105,7 @@ class Feed:
 
     async def leave(self, responder: Responder) -> None:
         """Stop answering, then say so in the place of the record, so that no write waits for it."""
-        self._lease.drop()
+        self._lease.drop(self._boottime())
         responder.close()
         try:
             async with asyncio.timeout(1.0):
@@ -154,6 +154,8 @@ class Feed:
         if problem is not None:
             self._give_up(problem)
         self._lease.extend(began, epoch.lease_s)
+        if not self._lease.holds(self._boottime()):
+            raise NotCurrent(self.gave_up or "what was read is older than a lease is long")
         await self._report()
 
     async def _read_epoch(self) -> Epoch:
@@ -185,7 +187,7 @@ class Feed:
                 raise NotCurrent(msg)
             if self._read_change(stored[1]).chain != self.table.chain:
                 log.error("table_of_another_history", revision=self.table.rev)
-                self._lease.drop()
+                self._lease.drop(self._boottime())
                 await self._rebuild(epoch)
         log.info("epoch_joined", epoch=epoch.id, revision=self.table.rev)
         return epoch
@@ -255,7 +257,7 @@ class Feed:
 
     def _give_up(self, why: str) -> NoReturn:
         """Not current for a reason that does not pass by itself: drop the lease, raise."""
-        self._lease.drop()
+        self._lease.drop(self._boottime())
         self._readiness.set("lease", False, why)
         if why != self.gave_up:
             log.error("lease_given_up", why=why)

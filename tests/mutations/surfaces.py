@@ -1,10 +1,17 @@
-"""The bus, its accounts and proofs, and the database's TLS."""
+"""The bus, its accounts and proofs, the lease, and the database's TLS."""
 
 from tests.mutations import Mutation
 
 DELIVERY = "tests/service/test_delivery.py"
 
 MUTATIONS = (
+    Mutation(
+        "services/policy/lease.py",
+        "        if proof_began >= self._dropped_at:\n",
+        "        if True:\n",
+        "tests/unit/test_lease.py::"
+        "test_a_proof_that_began_before_the_lease_was_given_up_does_not_bring_it_back",
+    ),
     Mutation(
         "services/policy/feed.py",
         " or is_answer(message.headers)",
