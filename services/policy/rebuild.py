@@ -96,7 +96,8 @@ class Rebuilder:
         stored = await self._stream.last(subjects.change(manifest.rev))
         try:
             return stored is not None and decode_change(stored[1]).chain == manifest.chain
-        except Unreadable:
+        except Unreadable as problem:
+            log.warning("change_unreadable", revision=manifest.rev, why=str(problem))
             return False
 
 
