@@ -374,7 +374,7 @@ async def test_the_embedded_servers_start_and_stop(tmp_path):
             keys = by_name(stack)["keys"].environ
             await asyncio.to_thread(ping, keys["GRANTGATE_MONGO_URL"])
     assert all(is_gone(pid) for pid in pids)
-    # The database gives its connections' threads up to seven seconds, and then closes its files.
+    # SecantusDB 0.7.0b3 by itself hung in 2 of 120 ends after SIGTERM, and is killed then.
     killed = [line for line in heard.lines if "did not stop" in line]
     assert not [line for line in killed if not line.startswith("mongo")]
     assert (tmp_path / "data" / "jetstream").is_dir()
